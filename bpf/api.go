@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"net/netip"
+
+	"github.com/onevip/onevip/topology"
+)
+
+// Service is a service as the packet's way knows it.
+type Service struct {
+	ID     topology.ServiceID
+	VIPs   []netip.Addr
+	Port   uint16
+	Policy topology.Policy
+}
+
+// Load is one node that may be picked for a service. A node that must not be
+// picked (unhealthy, draining, full, suspected) is not listed at all.
+type Load struct {
+	Node   topology.NodeID
+	Weight uint16
+	// Active is the number of its connections, as its heartbeat says.
+	Active uint32
+	// Settled is how many of the connections that this node assigned to it
+	// (Assigned) are adopted or given up; Assigned - Settled is in flight.
+	Settled uint64
+	// Base is subtracted from Assigned where ties are broken by the share so
+	// far, so that a node that returns does not catch up on what it missed.
+	Base uint64
+}
+
+// Slot names who answers the SYNs of one slot.
+type Slot struct {
+	Primary, Secondary topology.NodeID
+}
+
+// CookieKeys are three SipHash-2-4 keys; Epoch numbers Current.
+type CookieKeys struct {
+	Epoch                   uint32
+	Previous, Current, Next [16]byte
+}
+
+// Self is what the programs must know of their own node.
+type Self struct {
+	ID          topology.NodeID
+	WindowScale uint8 // 0..14
+}
+
+// Counts are per-service totals of this node since its programs were loaded.
+type Counts struct {
+	// Active connections now, as the kernel's sockets say.
+	Active uint32
+	// Adopted connections, by the primary of the slot at that time. Index: node id.
+	Adopted [256]uint64
+	// Assigned connections: how often this node, as a scheduler, named an
+	// owner. Index: node id.
+	Assigned [256]uint64
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/onevip/onevip/topology"
+)
+
+// Schema is the version that every record carries. A reader refuses a newer
+// one and says so.
+const Schema = 1
+
+// Cluster are the constants of the cluster that every node must agree on.
+// Key: cluster. Written by the leader.
+type Cluster struct {
+	Schema            int                 `json:"schema"`
+	Name              string              `json:"name"`
+	MAC               topology.MAC        `json:"mac"`
+	Schedulers        topology.Schedulers `json:"schedulers"`
+	WindowScale       uint8               `json:"window_scale"`
+	HeartbeatInterval Duration            `json:"heartbeat_interval"`
+	HeartbeatMisses   int                 `json:"heartbeat_misses"`
+	CookieRotate      Duration            `json:"cookie_rotate"`
+	ConnsMinAge       Duration            `json:"conns_min_age"`
+	ConnsMaxRate      int                 `json:"conns_max_rate"`
+}
+
+// NodeState is what the leader holds of a node.
+type NodeState string
+
+const (
+	// NodeExpected is a node of the configuration that was never seen.
+	NodeExpected NodeState = "expected"
+	// NodeUp has a live agent.
+	NodeUp NodeState = "up"
+	// NodeLost had an agent whose lease ran out. Its programs may still work.
+	NodeLost NodeState = "lost"
+)
+
+// Node is a member. Key: nodes/<name>. Written by the leader; it outlives the
+// agent's lease, and the id stays with the name.
+type Node struct {
+	Schema      int                 `json:"schema"`
+	Name        topology.NodeName   `json:"name"`
+	ID          topology.NodeID     `json:"id"`
+	State       NodeState           `json:"state"`
+	Draining    bool                `json:"draining,omitempty"`
+	Weight      uint16              `json:"weight"`
+	MAC         topology.MAC        `json:"mac"` // zero until known
+	Switch      topology.SwitchName `json:"switch"`
+	Port        string              `json:"port"`
+	Incarnation string              `json:"incarnation,omitempty"`
+	Since       time.Time           `json:"since"` // of State
+}
+
+// Agent is what an agent says of its node. Key: agents/<name>, under a lease:
+// it is there as long as the agent lives and reaches etcd.
+type Agent struct {
+	Schema      int                                  `json:"schema"`
+	Name        topology.NodeName                    `json:"name"`
+	Incarnation string                               `json:"incarnation"` // the node's boot
+	MAC         topology.MAC                         `json:"mac"`
+	Interface   string                               `json:"interface"`
+	Addresses   []netip.Addr                         `json:"addresses,omitempty"`
+	Version     string                               `json:"version"`
+	Kernel      string                               `json:"kernel"`
+	Started     time.Time                            `json:"started"`
+	SlotEpoch   uint64                               `json:"slot_epoch"` // installed in the BPF maps
+	Services    map[topology.ServiceName]AgentHealth `json:"services,omitempty"`
+	Warnings    []string                             `json:"warnings,omitempty"` // preflight findings, in words
+}
+
+// AgentHealth is one service on one node.
+type AgentHealth struct {
+	Healthy bool   `json:"healthy"`
+	Reason  string `json:"reason,omitempty"` // why not
+	Active  uint32 `json:"active"`           // connections now
+	Adopted uint64 `json:"adopted"`          // connections ever, of this incarnation
+}
+
+// Service is a service in force. Key: services/<name>. Written by the leader.
+type Service struct {
+	Schema   int                  `json:"schema"`
+	Name     topology.ServiceName `json:"name"`
+	ID       topology.ServiceID   `json:"id"`
+	VIPs     []netip.Addr         `json:"vips"`
+	Port     uint16               `json:"port"`
+	Policy   topology.Policy      `json:"policy"`
+	MaxConns uint32               `json:"max_conns,omitempty"`
+	Health   Health               `json:"health"`
+}
+
+// Health is topology.Health as stored.
+type Health struct {
+	Type     topology.HealthKind `json:"type"`
+	Path     string              `json:"path,omitempty"`
+	Interval Duration            `json:"interval"`
+	Timeout  Duration            `json:"timeout"`
+	Rise     int                 `json:"rise"`
+	Fall     int                 `json:"fall"`
+}
+
+// Slots is the slot table. Key: slots. Written by the leader as a whole.
+// Index: slot; length topology.SlotCount; 0: nobody.
+type Slots struct {
+	Schema    int               `json:"schema"`
+	Epoch     uint64            `json:"epoch"` // grows with every change
+	Primary   []topology.NodeID `json:"primary"`
+	Secondary []topology.NodeID `json:"secondary"`
+}
+
+// CookieKeys are the SipHash keys of SYN cookies. Key: keys/cookie; secret.
+// Epoch numbers Current; Previous and Next belong to Epoch-1 and Epoch+1.
+// Cookies are issued under Current and accepted under all three, so that nodes
+// may learn of a rotation at different times.
+type CookieKeys struct {
+	Schema   int       `json:"schema"`
+	Epoch    uint32    `json:"epoch"`
+	Previous Secret    `json:"previous"` // 16 bytes each
+	Current  Secret    `json:"current"`
+	Next     Secret    `json:"next"`
+	Rotated  time.Time `json:"rotated"`
+}
+
+// HeartbeatKey authenticates heartbeats. Key: keys/heartbeat; secret, 32 bytes.
+type HeartbeatKey struct {
+	Schema int    `json:"schema"`
+	Key    Secret `json:"key"`
+}
+
+// Load is the scheduler's summary of one service. Key: scheduler/<service>.
+// Written by the leader from the agents' records, at most once a second.
+type Load struct {
+	Schema  int                            `json:"schema"`
+	Service topology.ServiceName           `json:"service"`
+	Nodes   map[topology.NodeName]NodeLoad `json:"nodes"`
+}
+
+// NodeLoad is one node's part of a Load.
+type NodeLoad struct {
+	Weight   uint16 `json:"weight"`
+	Active   uint32 `json:"active"`
+	Adopted  uint64 `json:"adopted"`
+	Pickable bool   `json:"pickable"`
+	Reason   string `json:"reason,omitempty"` // why it is not picked
+}
+
+// Conn is an established connection. Key:
+// conns/<node>/<service>/<client address and port>. Written by the owner's
+// agent once the connection is older than Cluster.ConnsMinAge, without a lease.
+type Conn struct {
+	Schema  int                  `json:"schema"`
+	Node    topology.NodeName    `json:"node"`
+	Service topology.ServiceName `json:"service"`
+	Client  netip.AddrPort       `json:"client"`
+	VIP     netip.AddrPort       `json:"vip"`
+	Since   time.Time            `json:"since"`
+}
