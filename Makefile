@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unversioned)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+TOOL    := go tool -modfile=tools/go.mod
+JSON    ?= dist/bench-bpf.json
+
+.PHONY: help deps build generate check-generated lint lint-fast test-unit test demo bench-bpf soak package clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## Install what is missing: Debian packages and Go modules (root)
+	@tools/deps.sh
+
+build: ## Build bin/onevip: static, one file
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/onevip ./cmd/onevip
+
+generate: ## Compile the eBPF programs again (clang-14)
+	go generate ./...
+
+check-generated: ## Fail if the committed eBPF objects are not what the sources give
+	@tools/check-generated.sh
+
+lint: lint-fast ## gofmt, go vet, staticcheck, golangci-lint (first run: minutes)
+	$(TOOL) golangci-lint run ./...
+
+lint-fast: ## gofmt, go vet and staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt -w $$out"; exit 1; }
+	go vet ./...
+	$(TOOL) staticcheck ./...
+
+test-unit: ## The tests that need no root, in under a minute
+	go test -count=1 -short ./...
+
+test: build ## All tests, labs included (root, about ten minutes)
+	@tools/test.sh
+
+demo: deps build ## Bring up lab 01-quickstart, send requests, show who served them (root)
+	@labs/01-quickstart/demo.sh
+
+bench-bpf: build ## Nanoseconds per packet of the eBPF programs (root); JSON=FILE
+	@mkdir -p $(dir $(JSON))
+	bin/onevip bench bpf --json $(JSON)
+
+soak: build ## The long tests: a thousand killed servers (root, up to an hour)
+	ONEVIP_SOAK=1 go test -count=1 -p 1 -timeout 60m -run Soak ./...
+
+package: build ## Debian and RPM packages in dist/
+	@mkdir -p dist
+	@for kind in deb rpm; do \
+	  VERSION='$(VERSION)' $(TOOL) nfpm package --config packaging/nfpm.yaml --packager $$kind --target dist/; \
+	done
+
+clean: ## Remove what make has built
+	rm -rf bin dist
