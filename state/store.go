@@ -13,11 +13,24 @@ import (
 // the lease was lost: nothing was written.
 var ErrNotLeader = errors.New("not the leader")
 
+// ErrOutOfReach is returned, wrapped, by all methods of a Store, and given in
+// Update.Err, when etcd does not answer. A write may have been done all the same.
+var ErrOutOfReach = errors.New("etcd is out of reach")
+
+// MaxBatch is the number of operations in one transaction, etcd's default limit.
+const MaxBatch = 128
+
 // View is the cluster's state at one revision, connections excepted. It is a
 // value: whoever gets one may keep it, nobody changes it. Records that are not
 // there yet are nil.
+//
+// All that a leader wrote in one transaction is seen together. Agents write on
+// their own: a View may hold an agent's record that is newer than Revision.
 type View struct {
+	// Revision is that of the newest record among all but the agents'.
 	Revision  int64
+	Leader    string // name of the controller that leads, as given to Campaign; empty: none
+	Term      uint64 // its Leadership.Term; 0: none
 	Cluster   *Cluster
 	Slots     *Slots
 	Cookie    *CookieKeys
@@ -26,6 +39,10 @@ type View struct {
 	Agents    map[topology.NodeName]Agent
 	Services  map[topology.ServiceName]Service
 	Loads     map[topology.ServiceName]Load
+	IDs       *IDs
+	// Problems are the records that could not be read, in words, with the key
+	// first. The last good record stays in the View in their place.
+	Problems []string
 }
 
 // Store is where the state lives: etcd (Dial), or memory (NewMemory) for tests
@@ -39,15 +56,18 @@ type Store interface {
 	// The channel is closed when ctx ends.
 	Watch(ctx context.Context) <-chan Update
 	// KeepAgent writes agents/<name> under a lease and keeps it alive until ctx
-	// ends, then revokes it. Each record received replaces the one before;
-	// after a loss of the lease the newest is written again under a new one.
+	// ends, then revokes it and returns nil. Each record received replaces the
+	// one before; a sender never waits for etcd. After a loss of the lease the
+	// newest is written again under a new one. The error is a record's own:
+	// one without a name.
 	KeepAgent(ctx context.Context, records <-chan Agent) error
-	// PutConns and DeleteConns write a batch, in transactions of at most 128.
+	// PutConns and DeleteConns write a batch, in transactions of at most
+	// MaxBatch. After an error a part may be written; doing it again is safe.
 	PutConns(ctx context.Context, conns []Conn) error
 	DeleteConns(ctx context.Context, conns []Conn) error
 	// Conns lists connections, all nodes' if node is empty, at most limit (0: all).
 	Conns(ctx context.Context, node topology.NodeName, limit int) ([]Conn, error)
-	// Campaign blocks until this process leads.
+	// Campaign blocks until this process leads, or ctx ends.
 	Campaign(ctx context.Context, name string) (Leadership, error)
 	Close() error
 }
@@ -64,14 +84,20 @@ type Leadership interface {
 	Term() uint64
 	// Done is closed when the leadership is lost.
 	Done() <-chan struct{}
-	// Apply writes the changes in one transaction, or none of them.
-	Apply(ctx context.Context, changes ...Change) error
+	// Apply writes the changes in one transaction, or none of them, and returns
+	// the revision: a View with that revision or a later one shows them. More
+	// than MaxChanges are written in several transactions, in their order.
+	Apply(ctx context.Context, changes ...Change) (revision int64, err error)
 	// Resign gives the leadership up.
 	Resign(ctx context.Context) error
 }
 
+// MaxChanges is the number of changes that Apply writes in one transaction: one
+// operation is its own (see Etcd.Watch).
+const MaxChanges = MaxBatch - 1
+
 // Change puts one record or, where Delete is set, deletes it. Record is one of
-// Cluster, Node, Service, Slots, CookieKeys, HeartbeatKey, Load.
+// Cluster, Node, Service, Slots, CookieKeys, HeartbeatKey, Load, IDs.
 type Change struct {
 	Record any
 	Delete bool
