@@ -40,14 +40,12 @@ func (c Candidate) share() uint64 { return min(monus(c.Assigned, c.Base), maxTer
 //   - topology.LeastConnection: better is the smaller load/weight; of equal
 //     loads the smaller share/weight, so that ties rotate.
 //   - topology.RoundRobin: better is the smaller share/weight alone.
-//   - topology.SourceHash is decided by a table (SourceHash); where that
-//     names nobody, Pick does as for topology.LeastConnection.
 //
 // Fractions are compared exactly, by cross-multiplication. With no candidate
-// the answer is topology.Undecided. The eBPF function of the same name does
-// just this.
+// the answer is topology.Undecided; so it is for topology.SourceHash, which the
+// table of SourceHash alone decides. pick_owner in package bpf does just this.
 func Pick(policy topology.Policy, candidates []Candidate) topology.NodeID {
-	if len(candidates) == 0 {
+	if len(candidates) == 0 || policy == topology.SourceHash {
 		return topology.Undecided
 	}
 	best := candidates[0]
