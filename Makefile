@@ -4,6 +4,8 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unversioned)
+# A package's version begins with a digit, which a bare commit may not.
+PACKAGE_VERSION ?= $(if $(filter v%,$(VERSION)),$(VERSION:v%=%),0.0.0+git.$(VERSION))
 LDFLAGS := -s -w -X main.version=$(VERSION)
 TOOL    := go tool -modfile=tools/go.mod
 JSON    ?= dist/bench-bpf.json
@@ -52,7 +54,7 @@ soak: build ## The long tests: a thousand killed servers (root, up to an hour)
 package: build ## Debian and RPM packages in dist/
 	@mkdir -p dist
 	@for kind in deb rpm; do \
-	  VERSION='$(VERSION)' $(TOOL) nfpm package --config packaging/nfpm.yaml --packager $$kind --target dist/; \
+	  PACKAGE_VERSION='$(PACKAGE_VERSION)' $(TOOL) nfpm package --config packaging/nfpm.yaml --packager $$kind --target dist/; \
 	done
 
 clean: ## Remove what make has built

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // env is the world as one run of the command sees it. Commands touch the world
@@ -20,6 +21,7 @@ type env struct {
 	// log goes to stderr. The root command replaces it once --log-level and
 	// --log-format are known: read it in RunE, never while building commands.
 	log *slog.Logger
+	now func() time.Time
 }
 
 func osEnv() *env {
@@ -29,6 +31,7 @@ func osEnv() *env {
 		stdout: os.Stdout,
 		stderr: os.Stderr,
 		log:    slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		now:    time.Now,
 	}
 }
 

@@ -49,6 +49,11 @@ type report interface {
 	writeTable(w io.Writer) error
 }
 
+// yamlReport is a report whose YAML says more than its JSON.
+type yamlReport interface {
+	writeYAML(w io.Writer) error
+}
+
 func (o *outputFlag) write(w io.Writer, r report) error {
 	switch o.format {
 	case outputJSON:
@@ -56,6 +61,9 @@ func (o *outputFlag) write(w io.Writer, r report) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(r)
 	case outputYAML:
+		if own, ok := r.(yamlReport); ok {
+			return own.writeYAML(w)
+		}
 		text, err := yaml.Marshal(r)
 		if err != nil {
 			return fmt.Errorf("write as YAML: %w", err)

@@ -38,6 +38,11 @@ func rootCommand(e *env) *cobra.Command {
 		return usageErrorf("%w\nTry: %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
+		statusCommand(e),
+		nodesCommand(e),
+		servicesCommand(e),
+		connsCommand(e),
+		configCommand(e),
 		versionCommand(e),
 	)
 	return root

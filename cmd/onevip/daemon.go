@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// runDaemon runs work, with /metrics beside it, until ctx ends, and tells
+// systemd when it begins and when it stops. The end of ctx is a good end.
+func runDaemon(ctx context.Context, metrics string, registry *prometheus.Registry, work func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	wait, err := serveMetrics(ctx, metrics, registry)
+	if err != nil {
+		return err
+	}
+	notify(daemon.SdNotifyReady)
+	err = work(ctx)
+	notify(daemon.SdNotifyStopping)
+	cancel()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, wait())
+}
+
+// notify tells systemd, if it is there to be told.
+func notify(state string) { _, _ = daemon.SdNotify(false, state) }
