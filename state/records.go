@@ -56,6 +56,36 @@ type Node struct {
 	Since       time.Time           `json:"since"` // of State
 }
 
+// IDs are the ids that rest: their node or service left the configuration, but
+// cookies and tables that name them may still be about. A name that returns
+// gets its id back. Key: ids. Written by the leader.
+type IDs struct {
+	Schema   int                                     `json:"schema"`
+	Nodes    map[topology.NodeName]RestingNode       `json:"nodes,omitempty"`
+	Services map[topology.ServiceName]RestingService `json:"services,omitempty"`
+}
+
+// RestingNode is the id of a node that left.
+type RestingNode struct {
+	ID    topology.NodeID `json:"id"`
+	Since time.Time       `json:"since"`
+}
+
+// RestingService is the id of a service that left.
+type RestingService struct {
+	ID    topology.ServiceID `json:"id"`
+	Since time.Time          `json:"since"`
+}
+
+// Candidate is a controller that leads or waits to lead. Key: leader/<lease>,
+// under the candidate's lease; the oldest key leads.
+type Candidate struct {
+	Schema int    `json:"schema"`
+	Name   string `json:"name"`
+	// Term is the revision that created the key: it grows from leader to leader. It is the key's property, not a part of the value.
+	Term uint64 `json:"-"`
+}
+
 // Agent is what an agent says of its node. Key: agents/<name>, under a lease:
 // it is there as long as the agent lives and reaches etcd.
 type Agent struct {

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/onevip/onevip/topology"
+)
+
+// Root is the prefix of all keys of this version of the format.
+const Root = "/onevip/v1/"
+
+// Kind is what a key holds: the first word after the cluster's prefix.
+type Kind string
+
+// The kinds, in the order of their keys.
+const (
+	KindAgent     Kind = "agents"
+	KindCluster   Kind = "cluster"
+	KindConn      Kind = "conns"
+	KindIDs       Kind = "ids"
+	KindCookie    Kind = "keys/cookie"
+	KindHeartbeat Kind = "keys/heartbeat"
+	KindLeader    Kind = "leader"
+	KindNode      Kind = "nodes"
+	KindLoad      Kind = "scheduler"
+	KindService   Kind = "services"
+	KindSlots     Kind = "slots"
+)
+
+// Key names one record of one cluster. Which fields are set depends on Kind.
+type Key struct {
+	Cluster string
+	Kind    Kind
+	Node    topology.NodeName    // agents, nodes, conns
+	Service topology.ServiceName // services, scheduler, conns
+	Client  netip.AddrPort       // conns
+	Lease   string               // leader: the candidate's lease, hexadecimal
+}
+
+// Prefix is what all keys of a cluster begin with.
+func Prefix(cluster string) string { return Root + cluster + "/" }
+
+// String gives the key as it stands in etcd.
+func (k Key) String() string {
+	path := Prefix(k.Cluster) + string(k.Kind)
+	switch k.Kind {
+	case KindAgent, KindNode:
+		return path + "/" + string(k.Node)
+	case KindService, KindLoad:
+		return path + "/" + string(k.Service)
+	case KindConn:
+		return path + "/" + string(k.Node) + "/" + string(k.Service) + "/" + k.Client.String()
+	case KindLeader:
+		return path + "/" + k.Lease
+	default:
+		return path
+	}
+}
+
+// ParseKey is the inverse of Key.String. It refuses what this version does not
+// know.
+func ParseKey(key string) (Key, error) {
+	rest, ok := strings.CutPrefix(key, Root)
+	if !ok {
+		return Key{}, fmt.Errorf("key %q: want the prefix %s", key, Root)
+	}
+	cluster, rest, _ := strings.Cut(rest, "/")
+	if cluster == "" {
+		return Key{}, fmt.Errorf("key %q: want a cluster's name after %s", key, Root)
+	}
+	parsed, ok := parseRest(rest)
+	if !ok {
+		return Key{}, fmt.Errorf("key %q: not a key of this version; see docs/formats/etcd.md", key)
+	}
+	parsed.Cluster = cluster
+	return parsed, nil
+}
+
+// parseRest reads what follows the cluster's prefix.
+func parseRest(rest string) (Key, bool) {
+	switch kind := Kind(rest); kind {
+	case KindCluster, KindIDs, KindCookie, KindHeartbeat, KindSlots:
+		return Key{Kind: kind}, true
+	}
+	word, name, _ := strings.Cut(rest, "/")
+	if name == "" {
+		return Key{}, false
+	}
+	kind := Kind(word)
+	if kind == KindConn {
+		return parseConn(name)
+	}
+	if strings.Contains(name, "/") {
+		return Key{}, false
+	}
+	switch kind {
+	case KindAgent, KindNode:
+		return Key{Kind: kind, Node: topology.NodeName(name)}, true
+	case KindService, KindLoad:
+		return Key{Kind: kind, Service: topology.ServiceName(name)}, true
+	case KindLeader:
+		return Key{Kind: kind, Lease: name}, true
+	}
+	return Key{}, false
+}
+
+// parseConn reads <node>/<service>/<client address and port>.
+func parseConn(rest string) (Key, bool) {
+	parts := strings.Split(rest, "/")
+	if len(parts) != 3 || parts[0] == "" || parts[1] == "" {
+		return Key{}, false
+	}
+	client, err := netip.ParseAddrPort(parts[2])
+	if err != nil {
+		return Key{}, false
+	}
+	node, service := topology.NodeName(parts[0]), topology.ServiceName(parts[1])
+	return Key{Kind: KindConn, Node: node, Service: service, Client: client}, true
+}
+
+// keyOf tells where a record stands.
+func keyOf(cluster string, record any) (Key, error) {
+	k := Key{Cluster: cluster}
+	switch r := record.(type) {
+	case Agent:
+		k.Kind, k.Node = KindAgent, r.Name
+	case Cluster:
+		k.Kind = KindCluster
+	case Conn:
+		k.Kind, k.Node, k.Service, k.Client = KindConn, r.Node, r.Service, r.Client
+	case IDs:
+		k.Kind = KindIDs
+	case CookieKeys:
+		k.Kind = KindCookie
+	case HeartbeatKey:
+		k.Kind = KindHeartbeat
+	case Node:
+		k.Kind, k.Node = KindNode, r.Name
+	case Load:
+		k.Kind, k.Service = KindLoad, r.Service
+	case Service:
+		k.Kind, k.Service = KindService, r.Name
+	case Slots:
+		k.Kind = KindSlots
+	default:
+		return Key{}, fmt.Errorf("a %T is not a record of the store", record)
+	}
+	return k, k.check()
+}
+
+// check refuses a key that would not parse back, such as a name with a slash.
+func (k Key) check() error {
+	if back, err := ParseKey(k.String()); err != nil || back != k {
+		return fmt.Errorf("key %q: a name in it is empty or has a slash", k)
+	}
+	return nil
+}
