@@ -11,26 +11,28 @@ import (
 // cluster.yaml. Every machine may hold the same file.
 type Cluster struct {
 	// Name of the cluster: the etcd prefix /onevip/v1/<name>/ and the pins are under it.
-	Name string
+	Name string `yaml:"cluster"`
 	// MAC is the cluster MAC: the switch answers ARP and ND for a VIP with it.
 	// Left out, it is derived from Name (locally administered).
-	MAC MAC
+	MAC MAC `yaml:"mac,omitempty"`
 	// Schedulers says how many nodes answer SYNs: one for all slots, or all.
-	Schedulers Schedulers
+	// Default: all.
+	Schedulers Schedulers `yaml:"schedulers"`
 	// WindowScale is the server's TCP window scale (RFC 7323), 0..14, a
 	// constant of the cluster because any scheduler may answer for any owner.
-	WindowScale uint8
+	// Default: 7.
+	WindowScale uint8 `yaml:"window_scale"`
 
-	Etcd       Etcd
-	Controller Controller
-	Heartbeat  Heartbeat
-	Cookie     Cookie
-	Conns      Conns
+	Etcd       Etcd       `yaml:"etcd"`
+	Controller Controller `yaml:"controller"`
+	Heartbeat  Heartbeat  `yaml:"heartbeat"`
+	Cookie     Cookie     `yaml:"cookie"`
+	Conns      Conns      `yaml:"conns"`
 
-	Switches []Switch
-	Links    []Link // between switches
-	Nodes    []Node
-	Services []Service
+	Switches []Switch  `yaml:"switches"`
+	Links    []Link    `yaml:"links,omitempty"` // between switches
+	Nodes    []Node    `yaml:"nodes"`
+	Services []Service `yaml:"services"`
 }
 
 // Schedulers is the number of nodes that are primary for some slot.
@@ -45,39 +47,39 @@ const (
 // Etcd says where state is kept. With no endpoints the controller embeds a
 // member that listens on Listen.
 type Etcd struct {
-	Endpoints []string // URLs: https://10.0.0.1:2379
-	CA        string   // PEM files
-	Cert      string
-	Key       string
+	Endpoints []string `yaml:"endpoints,omitempty"` // URLs: https://10.0.0.1:2379
+	CA        string   `yaml:"ca,omitempty"`        // PEM files
+	Cert      string   `yaml:"cert,omitempty"`
+	Key       string   `yaml:"key,omitempty"`
 
-	Listen   string // client URL of the embedded member: http://127.0.0.1:2379
-	DataDir  string // of the embedded member: /var/lib/onevip/etcd
-	Insecure bool   // allow plain http beyond loopback: an isolated management network
+	Listen   string `yaml:"listen"`             // client URL of the embedded member: http://127.0.0.1:2379
+	DataDir  string `yaml:"data_dir"`           // of the embedded member: /var/lib/onevip/etcd
+	Insecure bool   `yaml:"insecure,omitempty"` // allow plain http beyond loopback: an isolated management network
 }
 
 // Controller is what the controller process listens on.
 type Controller struct {
-	OpenFlow string        // host:port the switches connect to: :6653
-	Metrics  string        // host:port of /metrics; empty: none
-	Announce time.Duration // period of the gratuitous ARP and NA for each VIP: 30s
+	OpenFlow string        `yaml:"openflow"`          // host:port the switches connect to: :6653
+	Metrics  string        `yaml:"metrics,omitempty"` // host:port of /metrics; empty: none
+	Announce time.Duration `yaml:"announce"`          // period of the gratuitous ARP and NA for each VIP: 30s
 }
 
 // Heartbeat is the agents' broadcast on the cluster network.
 type Heartbeat struct {
-	Interval time.Duration // 100ms
-	Misses   int           // intervals of silence until a node is suspected: 3
+	Interval time.Duration `yaml:"interval"` // 100ms
+	Misses   int           `yaml:"misses"`   // intervals of silence until a node is suspected: 3
 }
 
 // Cookie is the SYN cookie's key schedule. A cookie is valid for at least one
 // and at most two periods.
 type Cookie struct {
-	Rotate time.Duration // 60s; at least 10s
+	Rotate time.Duration `yaml:"rotate"` // 60s; at least 10s
 }
 
 // Conns bounds what is stored of connections.
 type Conns struct {
-	MinAge  time.Duration // younger connections are not written to etcd: 5s
-	MaxRate int           // records written per second and node: 2000
+	MinAge  time.Duration `yaml:"min_age"`  // younger connections are not written to etcd: 5s
+	MaxRate int           `yaml:"max_rate"` // records written per second and node: 2000
 }
 
 // Datapath is the kind of OVS datapath.
@@ -92,15 +94,16 @@ const (
 
 // Switch is one Open vSwitch bridge that the controller programs.
 type Switch struct {
-	Name     SwitchName
-	Bridge   string   // br0
-	OVSDB    string   // unix:/run/openvswitch/db.sock, tcp:192.0.2.1:6640
-	Datapath Datapath // auto
-	// Target is what the bridge connects to, tcp:192.0.2.2:6653.
-	Target string
+	Name     SwitchName `yaml:"name"`
+	Bridge   string     `yaml:"bridge"`   // br0
+	OVSDB    string     `yaml:"ovsdb"`    // unix:/run/openvswitch/db.sock, tcp:192.0.2.1:6640
+	Datapath Datapath   `yaml:"datapath"` // auto
+	// Target is what the bridge connects to, tcp:192.0.2.2:6653. Left out on a
+	// switch whose OVSDB is a local socket: this machine, Controller.OpenFlow's port.
+	Target string `yaml:"target"`
 	// Uplinks are the ports towards clients and gateways. Ports that are
 	// neither uplink, node port nor link are left alone and treated as uplinks.
-	Uplinks []string
+	Uplinks []string `yaml:"uplinks,omitempty"`
 }
 
 // Link joins two switches.
@@ -116,11 +119,11 @@ type Endpoint struct {
 
 // Node is a server machine that runs the agent.
 type Node struct {
-	Name   NodeName
-	Switch SwitchName
-	Port   string // on that switch
-	MAC    MAC    // zero: what the agent reports
-	Weight uint16 // 1..1000, default 1; share of new connections relative to the others
+	Name   NodeName   `yaml:"name"`
+	Switch SwitchName `yaml:"switch"`        // may be left out where there is only one
+	Port   string     `yaml:"port"`          // on that switch
+	MAC    MAC        `yaml:"mac,omitempty"` // zero: what the agent reports
+	Weight uint16     `yaml:"weight"`        // 1..1000, default 1; share of new connections relative to the others
 }
 
 // Policy decides who owns a new connection.
@@ -135,14 +138,14 @@ const (
 
 // Service is one TCP port on one or more VIPs.
 type Service struct {
-	Name   ServiceName
-	VIPs   []netip.Addr // IPv4 and IPv6, never v4-mapped
-	Port   uint16
-	Policy Policy // least-connection
-	Health Health
+	Name   ServiceName  `yaml:"name"`
+	VIPs   []netip.Addr `yaml:"vips"` // IPv4 and IPv6, never v4-mapped
+	Port   uint16       `yaml:"port"`
+	Policy Policy       `yaml:"policy"` // least-connection
+	Health Health       `yaml:"health"`
 	// MaxConns is the number of active connections at which a node counts as
 	// full and is not picked; 0: no limit.
-	MaxConns uint32
+	MaxConns uint32 `yaml:"max_conns,omitempty"`
 }
 
 // HealthKind is how a node looks at its own server.
@@ -157,10 +160,10 @@ const (
 
 // Health is a check of the server through the node's own listener.
 type Health struct {
-	Type     HealthKind    // tcp
-	Path     string        // http: /
-	Interval time.Duration // 1s
-	Timeout  time.Duration // 500ms
-	Rise     int           // good results in a row until healthy: 2
-	Fall     int           // bad results in a row until unhealthy: 3
+	Type     HealthKind    `yaml:"type"`           // tcp
+	Path     string        `yaml:"path,omitempty"` // http: /
+	Interval time.Duration `yaml:"interval"`       // 1s
+	Timeout  time.Duration `yaml:"timeout"`        // 500ms
+	Rise     int           `yaml:"rise"`           // good results in a row until healthy: 2
+	Fall     int           `yaml:"fall"`           // bad results in a row until unhealthy: 3
 }
