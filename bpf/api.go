@@ -4,6 +4,7 @@ package bpf
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/onevip/onevip/topology"
 )
@@ -36,10 +37,13 @@ type Slot struct {
 	Primary, Secondary topology.NodeID
 }
 
-// CookieKeys are three SipHash-2-4 keys; Epoch numbers Current.
+// CookieKeys are three SipHash-2-4 keys; Epoch numbers Current. A zero key is
+// not accepted.
 type CookieKeys struct {
 	Epoch                   uint32
 	Previous, Current, Next [16]byte
+	// Lifetime is the longest that a cookie can be valid: two rotations.
+	Lifetime time.Duration
 }
 
 // Self is what the programs must know of their own node.

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/onevip/onevip/topology"
+)
+
+// SlotOf is the slot of a connection, as flow_hash and slot_of compute it in
+// src/flow.h.
+func SlotOf(client, vip netip.AddrPort) int {
+	h := uint64(0x9e3779b97f4a7c15)
+	for _, a := range []netip.Addr{client.Addr(), vip.Addr()} {
+		raw := a.As16()
+		h = mix(h, binary.LittleEndian.Uint64(raw[:8]))
+		h = mix(h, binary.LittleEndian.Uint64(raw[8:]))
+	}
+	var ports [8]byte
+	binary.BigEndian.PutUint16(ports[0:], client.Port())
+	binary.BigEndian.PutUint16(ports[2:], vip.Port())
+	h = mix(h, binary.LittleEndian.Uint64(ports[:]))
+	return int(mix(h, h>>29) % topology.SlotCount)
+}
+
+func mix(h, word uint64) uint64 {
+	h = (h ^ word) * 0xff51afd7ed558ccd
+	return h ^ h>>32
+}

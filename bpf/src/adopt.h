@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * adopt.h - a segment for which this kernel has no socket: either it finishes a
+ * handshake that names this node, and the kernel makes the socket as if it had
+ * done the handshake itself, or it is nothing to us.
+ */
+#ifndef ONEVIP_ADOPT_H
+#define ONEVIP_ADOPT_H
+
+#include "reuse.h"
+
+extern int bpf_sk_assign_tcp_reqsk(struct __sk_buff *s, struct sock *sk,
+				   struct bpf_tcp_req_attrs *attrs, int attrs__sz) __ksym;
+
+#define EINVAL 22
+
+static __always_inline void fill_attrs(struct ov_config *cfg, struct options *ts, struct cookie *c,
+				       struct bpf_tcp_req_attrs *a)
+{
+	__builtin_memset(a, 0, sizeof(*a));
+	a->mss = mss_of(c->opt.mss_index);
+	a->wscale_ok = c->opt.wscale != NO_WSCALE;
+	if (a->wscale_ok) {
+		a->snd_wscale = c->opt.wscale;
+		a->rcv_wscale = cfg->window_scale;
+	}
+	a->sack_ok = c->opt.sack;
+	a->ecn_ok = c->opt.ecn;
+	if (c->timestamps) {
+		a->tstamp_ok = 1;
+		a->rcv_tsval = ts->tsval;
+		a->rcv_tsecr = ts->tsecr; /* the kernel aligns its clock to it */
+	}
+}
+
+static __always_inline bool has_closed(struct segment *seg, __u32 lifetime)
+{
+	__u32 bucket = closed_bucket_of(seg->hash);
+	__u32 *at = bpf_map_lookup_elem(&closed_at, &bucket);
+
+	return at && *at && (__s32)(now_seconds() - *at - lifetime) <= 0 &&
+	       bpf_map_lookup_elem(&tombstones, &seg->flow);
+}
+
+/* Nobody's here, as far as this node can tell. If it had the connection once,
+ * the kernel answers with the RST that TCP owes; else silence. */
+static __always_inline int not_ours(struct ov_config *cfg, struct segment *seg, enum reason reason)
+{
+	if (has_closed(seg, cfg->lifetime) && !seg->rst)
+		return pass(REASON_CLOSED);
+	return drop(reason);
+}
+
+/* Would the segment run a closed connection's request again? */
+static __always_inline bool is_duplicate(struct segment *seg)
+{
+	struct ov_tombstone *t = bpf_map_lookup_elem(&tombstones, &seg->flow);
+
+	return t && t->isn == seg->seq - 1;
+}
+
+/* The MPTCP listener is the refusal that operators meet: it has its own reason. */
+static __always_inline enum reason refusal(int err)
+{
+	return err == -EINVAL ? REASON_ADOPT_MPTCP : REASON_ADOPT_REFUSED;
+}
+
+/*
+ * Names us: adopt. skc is what the lookup found, a listener or nothing; the
+ * caller releases it. A segment that was adopted already but found no room in
+ * the accept queue comes here again, until there is a socket.
+ */
+static __noinline int check_adoption(struct __sk_buff *skb, struct ov_config *cfg,
+				     struct segment *seg, struct bpf_tcp_req_attrs *attrs)
+{
+	struct options ts;
+	struct cookie c;
+	int err;
+
+	if (!parse_options(skb, seg, &ts))
+		return REASON_BAD_TCP_OPTIONS;
+	err = check_cookie(cfg, seg, &ts, &c);
+	if (err != COOKIE_VALID)
+		return err;
+	if (is_duplicate(seg))
+		return REASON_DUPLICATE;
+	fill_attrs(cfg, &ts, &c, attrs);
+	return COOKIE_VALID;
+}
+
+#endif

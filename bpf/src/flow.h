@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * flow.h - the key of a connection, its hash and its slot.
+ */
+#ifndef ONEVIP_FLOW_H
+#define ONEVIP_FLOW_H
+
+#include "maps.h"
+
+#define V4_MAPPED bpf_htonl(0x0000ffff)
+
+static __always_inline void map_v4(union ov_addr *a, __be32 v4)
+{
+	a->halves[0] = 0;
+	a->words[2] = V4_MAPPED;
+	a->words[3] = v4;
+}
+
+static __always_inline bool is_v4(const union ov_addr *a)
+{
+	return a->halves[0] == 0 && a->words[2] == V4_MAPPED;
+}
+
+static __always_inline __u64 mix(__u64 h, __u64 word)
+{
+	h = (h ^ word) * 0xff51afd7ed558ccdULL;
+	return h ^ (h >> 32);
+}
+
+/* Spreads connections over slots and buckets; every node computes the same.
+ * It keeps nobody out: whoever knows it can load one scheduler, not one owner.
+ * Go's twin is Slot in slot.go. */
+static __always_inline __u64 flow_hash(const struct ov_flow *f)
+{
+	__u64 h = 0x9e3779b97f4a7c15ULL;
+
+	h = mix(h, f->client.halves[0]);
+	h = mix(h, f->client.halves[1]);
+	h = mix(h, f->vip.halves[0]);
+	h = mix(h, f->vip.halves[1]);
+	h = mix(h, (__u64)f->client_port | (__u64)f->vip_port << 16);
+	return mix(h, h >> 29);
+}
+
+static __always_inline __u32 slot_of(__u64 hash)
+{
+	return hash & (SLOT_COUNT - 1);
+}
+
+static __always_inline __u32 closed_bucket_of(__u64 hash)
+{
+	return (hash >> 16) & (CLOSED_BUCKETS - 1);
+}
+
+/* The id of the node that answers for this hash, 0 if nobody does. */
+static __always_inline __u32 primary_of(__u64 hash)
+{
+	struct ov_slots *table = get_slots();
+
+	return table ? table->primary[slot_of(hash)] : UNDECIDED;
+}
+
+#define NSEC_PER_SEC 1000000000ULL
+
+/* Of CLOCK_MONOTONIC, a few milliseconds late, and cheap. */
+static __always_inline __u32 now_seconds(void)
+{
+	return bpf_ktime_get_coarse_ns() / NSEC_PER_SEC;
+}
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * maps.h - the tables, with their bounds and what happens when they are full.
+ * Sizes marked (*) are set at load time from the Options in filter.go.
+ */
+#ifndef ONEVIP_MAPS_H
+#define ONEVIP_MAPS_H
+
+#include "types.h"
+
+/* Written by the agent, read here. */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ov_globals);
+} globals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct ov_config);
+} configs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct ov_slots);
+} slots SEC(".maps");
+
+/* (*) VIPs beyond the inline ones. Full: the agent refuses the service. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, union ov_addr);
+	__type(value, __u32);
+} vips SEC(".maps");
+
+/* (*) Full: the agent refuses the service. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, struct ov_service_key);
+	__type(value, struct ov_service);
+} services SEC(".maps");
+
+/* (*) One entry a service. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct ov_loads);
+} loads SEC(".maps");
+
+/* (*) One entry a service. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct ov_source_hash);
+} source_hash SEC(".maps");
+
+/* By node id: where a SYN copy for a named owner goes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, NODE_COUNT);
+	__type(key, __u32);
+	__type(value, struct ov_member);
+} members SEC(".maps");
+
+/* Written here, read by the agent. */
+
+/* (*) How often this node, as a scheduler, named each owner. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct ov_by_node);
+} assigned SEC(".maps");
+
+/* (*) Sockets that came to be here, by the primary of their slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct ov_by_node);
+} adopted SEC(".maps");
+
+/* (*) */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct ov_conns);
+} conns SEC(".maps");
+
+/* Written and read here. */
+
+/* (*) SYNs of clients without timestamps. Full: the oldest handshake is
+ * forgotten; its client's segments are then dropped (COOKIE_NO_RECORD). */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct ov_syn_key);
+	__type(value, struct ov_options);
+} syn_records SEC(".maps");
+
+/* (*) Connections that have closed. Should hold a cookie lifetime's worth.
+ * Full: the oldest is forgotten; a duplicate of its first segment that arrives
+ * later still would be adopted again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct ov_flow);
+	__type(value, struct ov_tombstone);
+} tombstones SEC(".maps");
+
+/* When a connection with this hash closed last, in seconds: spares foreign
+ * segments the look into the tombstones. Collisions only cost that look. */
+#define CLOSED_BUCKETS 65536
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CLOSED_BUCKETS);
+	__type(key, __u32);
+	__type(value, __u32);
+} closed_at SEC(".maps");
+
+/* Bounded by the sockets there are. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct ov_mark);
+} marks SEC(".maps");
+
+static __always_inline struct ov_globals *get_globals(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&globals, &zero);
+}
+
+/* The configuration in force, or NULL before the agent wrote one. */
+static __always_inline struct ov_config *get_config(void)
+{
+	struct ov_globals *g = get_globals();
+	__u32 bank;
+
+	if (!g)
+		return NULL;
+	bank = g->config;
+	return bpf_map_lookup_elem(&configs, &bank);
+}
+
+static __always_inline struct ov_slots *get_slots(void)
+{
+	struct ov_globals *g = get_globals();
+	__u32 bank;
+
+	if (!g)
+		return NULL;
+	bank = g->slots;
+	return bpf_map_lookup_elem(&slots, &bank);
+}
+
+#endif

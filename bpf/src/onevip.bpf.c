@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * onevip.bpf.c - the packet's way through a node: the table of contents.
+ *
+ *   parse    what is it?             parse.h
+ *   SYN      a slot of ours?         answer.h: schedule.h names an owner,
+ *                                    cookie.h seals it, rewrite.h sends it
+ *   segment  a socket of ours?       reuse.h: unless the tuple is used again
+ *            names us?               adopt.h: the kernel makes the socket
+ *   ICMP     about a socket of ours? icmp.h
+ *
+ * Every way out is in reason.h. Which sockets came and went: sockets.h.
+ */
+#include "kernel.h"
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#include "adopt.h"
+#include "answer.h"
+#include "icmp.h"
+#include "sockets.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* A SYN. Only the slot's primary answers; the others look whether the tuple is
+ * in use here, and remember what a later ACK can't tell. */
+static __noinline int on_syn(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg)
+{
+	bool primary = primary_of(seg->hash) == cfg->self;
+	struct ov_service *svc = service_of(&seg->flow);
+	struct options syn;
+
+	if (!svc)
+		return primary ? reply_rst(skb, seg, REASON_REFUSED_NO_SERVICE)
+			       : drop(REASON_NOT_PRIMARY);
+	if (!parse_options(skb, seg, &syn))
+		return drop(REASON_BAD_TCP_OPTIONS);
+	if (!syn.timestamps)
+		record_syn(seg, &syn);
+	if (!primary)
+		return drop(REASON_NOT_PRIMARY);
+	return answer(skb, cfg, seg, &syn, svc);
+}
+
+/* No socket, or only a listener: ours to adopt, or nothing to us. */
+static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *cfg,
+				      struct segment *seg, struct bpf_sock *skc)
+{
+	struct bpf_tcp_req_attrs attrs;
+	struct sock *listener;
+	int err;
+
+	if (!seg->ack || seg->rst || seg->syn ||
+	    cookie_owner(seg->ack_seq - 1) != cfg->self)
+		return not_ours(cfg, seg, REASON_FOREIGN);
+	err = check_adoption(skb, cfg, seg, &attrs);
+	if (err == REASON_DUPLICATE)
+		return drop(REASON_DUPLICATE);
+	if (err != COOKIE_VALID)
+		return not_ours(cfg, seg, err);
+	listener = skc ? (struct sock *)bpf_skc_to_tcp_sock(skc) : NULL;
+	if (!listener)
+		return reply_rst(skb, seg, REASON_RESET_NO_LISTENER);
+	err = bpf_sk_assign_tcp_reqsk(skb, listener, &attrs, sizeof(attrs));
+	return err ? drop(refusal(err)) : pass(REASON_ADOPTED);
+}
+
+/* Not a SYN: does this kernel have a socket for it? */
+static __always_inline int on_segment(struct __sk_buff *skb, struct ov_config *cfg,
+				      struct segment *seg, struct bpf_sock *sk)
+{
+	struct bpf_tcp_sock *tp;
+	__u32 rcv_nxt = 0, first;
+
+	if (!sk || sk->state == TCP_LISTEN)
+		return on_unowned(skb, cfg, seg, sk);
+	if (sk->state == TCP_TIME_WAIT)
+		return time_wait_rcv_nxt(sk, &rcv_nxt) ? in_time_wait(skb, cfg, seg, rcv_nxt)
+						       : pass(REASON_OWN);
+	tp = bpf_tcp_sock(sk);
+	if (!tp)
+		return pass(REASON_OWN);
+	rcv_nxt = tp->rcv_nxt;
+	first = rcv_nxt - (__u32)tp->bytes_received;
+	if (is_strange(sk, seg->seq, rcv_nxt))
+		return on_live(skb, cfg, seg, rcv_nxt, first);
+	return pass(REASON_OWN);
+}
+
+static __always_inline int on_tcp(struct __sk_buff *skb, struct ov_config *cfg,
+				  struct segment *seg, struct bpf_sock_tuple *tuple, __u32 size)
+{
+	struct bpf_sock *sk;
+	int verdict;
+
+	sk = bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	seg->hash = flow_hash(&seg->flow);
+	if (seg->syn && !seg->ack) {
+		if (sk) {
+			if (sk->state != TCP_LISTEN && sk->state != TCP_TIME_WAIT)
+				mark_live(sk, seg->seq);
+			bpf_sk_release(sk);
+		}
+		return on_syn(skb, cfg, seg);
+	}
+	verdict = on_segment(skb, cfg, seg, sk);
+	if (sk)
+		bpf_sk_release(sk);
+	return verdict;
+}
+
+static __always_inline int on_v4(struct __sk_buff *skb, struct ov_config *cfg)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct iphdr *ip = data + L3_OFFSET;
+	struct tcphdr *tcp = data + L4_OFFSET_V4;
+	struct segment seg = { .l4 = L4_OFFSET_V4 };
+	__u32 total = 0;
+	int verdict;
+
+	verdict = parse_v4(skb, cfg, ip, end, &total);
+	if (verdict != GO_ON)
+		return verdict;
+	if (!cfg->self)
+		return drop(REASON_NOT_READY);
+	map_v4(&seg.flow.client, ip->saddr);
+	map_v4(&seg.flow.vip, ip->daddr);
+	if (ip->protocol == IPPROTO_ICMP)
+		return icmp_v4(skb, cfg, &seg.flow);
+	if (ip->protocol != IPPROTO_TCP)
+		return drop(REASON_NOT_TCP);
+	if ((void *)(tcp + 1) > end)
+		return drop(REASON_TRUNCATED);
+	verdict = parse_tcp(tcp, total - sizeof(*ip), &seg);
+	if (verdict != GO_ON)
+		return verdict;
+	return on_tcp(skb, cfg, &seg, (struct bpf_sock_tuple *)&ip->saddr, 12);
+}
+
+static __always_inline int on_v6(struct __sk_buff *skb, struct ov_config *cfg)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct ipv6hdr *ip = data + L3_OFFSET;
+	struct tcphdr *tcp = data + L4_OFFSET_V6;
+	struct segment seg = { .l4 = L4_OFFSET_V6, .v6 = 1 };
+	__u32 total = 0;
+	int verdict;
+
+	verdict = parse_v6(skb, cfg, ip, end, &total);
+	if (verdict != GO_ON)
+		return verdict;
+	if (!cfg->self)
+		return drop(REASON_NOT_READY);
+	__builtin_memcpy(&seg.flow.client, &ip->saddr, sizeof(ip->saddr));
+	__builtin_memcpy(&seg.flow.vip, &ip->daddr, sizeof(ip->daddr));
+	if (ip->nexthdr == IPPROTO_ICMPV6)
+		return icmp_v6(skb, cfg, &seg.flow);
+	if (ip->nexthdr != IPPROTO_TCP)
+		return drop(is_extension(ip->nexthdr) ? REASON_EXT_HEADER : REASON_NOT_TCP);
+	if ((void *)(tcp + 1) > end)
+		return drop(REASON_TRUNCATED);
+	verdict = parse_tcp(tcp, total - sizeof(*ip), &seg);
+	if (verdict != GO_ON)
+		return verdict;
+	return on_tcp(skb, cfg, &seg, (struct bpf_sock_tuple *)&ip->saddr, 36);
+}
+
+SEC("tcx/ingress")
+int onevip_ingress(struct __sk_buff *skb)
+{
+	struct ov_config *cfg = get_config();
+	__u32 headers = skb->len < 128 ? skb->len : 128;
+	void *data, *end;
+	struct ethhdr *eth;
+
+	if (!cfg)
+		return TCX_NEXT;
+	if ((__u64)skb->data_end - skb->data < headers)
+		bpf_skb_pull_data(skb, headers);
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	eth = data;
+	if ((void *)(eth + 1) > end)
+		return pass(REASON_NOT_VIP);
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return on_v4(skb, cfg);
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+		return on_v6(skb, cfg);
+	return pass(REASON_NOT_VIP);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(onevip_sockets, const struct sock *sk, int from, int to)
+{
+	socket_state(sk, from, to);
+	return 0;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * reuse.h - one owner per tuple, also when a client uses its tuple again.
+ *
+ * The new connection may be named to another node, or to this one; the old
+ * socket must go in either case. The proof that the client means it is a valid
+ * cookie for another ISN of its own; a SYN proves nothing, it can be spoofed.
+ * Then the segment becomes the RST that ends the old socket, after a copy of it
+ * was sent to the same door again: it finds the socket gone, and may be adopted.
+ */
+#ifndef ONEVIP_REUSE_H
+#define ONEVIP_REUSE_H
+
+#include "rewrite.h"
+#include "cookie.h"
+
+/* On the copy, so that it is not copied again if the old socket did not go. */
+#define MARK_AGAIN 0x4f4e4556 /* "ONEV" */
+
+/* No window reaches further than this (RFC 7323, 2.3). */
+#define MAX_WINDOW (1U << 30)
+
+static __noinline bool has_valid_cookie(struct __sk_buff *skb, struct ov_config *cfg,
+					struct segment *seg)
+{
+	struct options ts;
+	struct cookie c;
+
+	if (!seg->ack || seg->syn || seg->rst)
+		return false;
+	if (!parse_options(skb, seg, &ts))
+		return false;
+	return check_cookie(cfg, seg, &ts, &c) == COOKIE_VALID;
+}
+
+/* Ends the old socket, which expects rcv_nxt. */
+static __noinline int end_old(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
+			      __u32 rcv_nxt, enum reason reason)
+{
+	__u32 mark = skb->mark;
+
+	if (mark == MARK_AGAIN)
+		return drop(REASON_REUSE_STUCK);
+	if (cookie_owner(seg->ack_seq - 1) == cfg->self) {
+		skb->mark = MARK_AGAIN;
+		bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS);
+		skb->mark = mark;
+	}
+	return raise_rst(skb, seg, rcv_nxt, reason);
+}
+
+/* A tuple in TIME_WAIT. Its rcv_nxt moved into sock_common in Linux 6.18. */
+static __always_inline bool time_wait_rcv_nxt(struct bpf_sock *sk, __u32 *rcv_nxt)
+{
+	struct tcp_timewait_sock *tw = bpf_skc_to_tcp_timewait_sock(sk);
+	struct tcp_timewait_sock___old *old = (void *)tw;
+
+	if (!tw)
+		return false;
+	if (bpf_core_field_exists(old->tw_rcv_nxt))
+		*rcv_nxt = BPF_CORE_READ(old, tw_rcv_nxt);
+	else
+		*rcv_nxt = BPF_CORE_READ(tw, tw_sk.__tw_common.skc_tw_rcv_nxt);
+	return true;
+}
+
+/* Is this the first segment of the very connection that rests here, once more? */
+static __always_inline bool is_old_first(struct segment *seg, __u32 rcv_nxt)
+{
+	struct ov_tombstone *t = bpf_map_lookup_elem(&tombstones, &seg->flow);
+
+	if (t)
+		return t->isn == seg->seq - 1;
+	return (__s32)(seg->seq - rcv_nxt) <= 0;
+}
+
+static __noinline int in_time_wait(struct __sk_buff *skb, struct ov_config *cfg,
+				   struct segment *seg, __u32 rcv_nxt)
+{
+	if (seg->seq == rcv_nxt || is_old_first(seg, rcv_nxt))
+		return pass(REASON_OWN);
+	if (!has_valid_cookie(skb, cfg, seg))
+		return pass(REASON_OWN);
+	return end_old(skb, cfg, seg, rcv_nxt, REASON_REUSE_TIME_WAIT);
+}
+
+/*
+ * May this segment belong to another connection of the same tuple? Cheap, for
+ * every segment of ours: either a SYN has marked the socket, or the sequence
+ * number is out of any window.
+ */
+static __always_inline bool is_strange(struct bpf_sock *sk, __u32 seq, __u32 rcv_nxt)
+{
+	struct ov_mark *m = bpf_sk_storage_get(&marks, sk, NULL, 0);
+
+	if (m && m->marked && m->isn == seq - 1)
+		return true;
+	return seq - rcv_nxt > MAX_WINDOW;
+}
+
+/* A strange segment on a live socket. `first` is the sequence number of the
+ * first byte that this socket ever got. */
+static __noinline int on_live(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
+			      __u32 rcv_nxt, __u32 first)
+{
+	if (seg->seq == first || !has_valid_cookie(skb, cfg, seg))
+		return pass(REASON_OWN);
+	return end_old(skb, cfg, seg, rcv_nxt, REASON_REUSE_LIVE);
+}
+
+/* A SYN on a tuple that has a socket here: only marked, it may be spoofed. The
+ * scheduler answers it as any other. */
+static __always_inline void mark_live(struct bpf_sock *sk, __u32 isn)
+{
+	struct ov_mark mark = { .isn = isn, .marked = 1 };
+	struct ov_mark *m = bpf_sk_storage_get(&marks, sk, &mark, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (m)
+		*m = mark;
+}
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * sockets.h - the kernel tells which sockets of our services came and went: for
+ * the active count, for adoptions, and for tombstones. There is no second table
+ * of connections that could disagree with it.
+ */
+#ifndef ONEVIP_SOCKETS_H
+#define ONEVIP_SOCKETS_H
+
+#include "flow.h"
+
+/* Of the network namespace that this object was loaded for; tracing programs see
+ * all of them. */
+const volatile __u64 netns_cookie = 0;
+
+static __always_inline bool flow_of_socket(const struct sock *sk, struct ov_flow *f)
+{
+	const struct sock_common *c = &sk->__sk_common;
+
+	__builtin_memset(f, 0, sizeof(*f));
+	f->client_port = c->skc_dport;
+	f->vip_port = bpf_htons(c->skc_num);
+	if (c->skc_family == AF_INET) {
+		map_v4(&f->client, c->skc_daddr);
+		map_v4(&f->vip, c->skc_rcv_saddr);
+		return true;
+	}
+	if (c->skc_family != AF_INET6)
+		return false;
+	for (int i = 0; i < 4; i++) {
+		f->client.words[i] = c->skc_v6_daddr.s6_addr32[i];
+		f->vip.words[i] = c->skc_v6_rcv_saddr.s6_addr32[i];
+	}
+	return true;
+}
+
+/* A node's own client of its own VIP, such as a health check, comes over lo. */
+static __always_inline bool is_local(const struct ov_flow *f)
+{
+	return f->client.halves[0] == f->vip.halves[0] && f->client.halves[1] == f->vip.halves[1];
+}
+
+static __always_inline struct ov_service *service_of(const struct ov_flow *f)
+{
+	struct ov_service_key key = { .vip = f->vip, .port = f->vip_port };
+
+	return bpf_map_lookup_elem(&services, &key);
+}
+
+static __always_inline void opened(struct ov_service *svc, struct ov_flow *f)
+{
+	__u32 id = svc->id, primary = primary_of(flow_hash(f));
+	struct ov_by_node *by = bpf_map_lookup_elem(&adopted, &id);
+	struct ov_conns *n = bpf_map_lookup_elem(&conns, &id);
+
+	if (by)
+		__sync_fetch_and_add(&by->count[primary & 0xff], 1);
+	if (n)
+		__sync_fetch_and_add(&n->opened, 1);
+}
+
+/* Remembers the ISN: what arrived in all, taken from where the stream ends. */
+static __always_inline void closed(struct ov_service *svc, struct ov_flow *f, const struct sock *sk)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
+	struct ov_conns *n;
+	struct ov_tombstone t = {};
+	__u32 id = svc->id, bucket = closed_bucket_of(flow_hash(f)), *at;
+
+	if (!tp)
+		return;
+	t.isn = tp->rcv_nxt - (__u32)tp->bytes_received - 1;
+	bpf_map_update_elem(&tombstones, f, &t, BPF_ANY);
+	at = bpf_map_lookup_elem(&closed_at, &bucket);
+	if (at)
+		*at = bpf_ktime_get_ns() / NSEC_PER_SEC;
+	n = bpf_map_lookup_elem(&conns, &id);
+	if (n)
+		__sync_fetch_and_add(&n->closed, 1);
+}
+
+static __always_inline void socket_state(const struct sock *sk, int from, int to)
+{
+	struct ov_service *svc;
+	struct ov_flow flow;
+
+	if (to != TCP_ESTABLISHED && to != TCP_CLOSE)
+		return;
+	if (sk->__sk_common.skc_net.net->net_cookie != netns_cookie)
+		return;
+	if (!flow_of_socket(sk, &flow) || is_local(&flow))
+		return;
+	svc = service_of(&flow);
+	if (!svc)
+		return;
+	if (to == TCP_ESTABLISHED && from == TCP_SYN_RECV)
+		opened(svc, &flow);
+	else if (to == TCP_CLOSE && from != TCP_SYN_SENT && from != TCP_SYN_RECV &&
+		 from != TCP_LISTEN && from != TCP_CLOSE)
+		closed(svc, &flow, sk);
+}
+
+#endif

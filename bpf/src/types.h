@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * types.h - what the maps hold. bpf2go emits the Go side; nothing is written twice.
+ *
+ * Addresses are 16 bytes in network order, IPv4 as ::ffff:a.b.c.d, so that one
+ * map serves both families. Padding is explicit and zero.
+ */
+#ifndef ONEVIP_TYPES_H
+#define ONEVIP_TYPES_H
+
+#define SLOT_COUNT 1024
+#define NODE_COUNT 256	  /* node ids are a byte; 0 and 255 are nobody */
+#define INLINE_VIPS 8	  /* VIPs per family that are compared without a map */
+#define UNDECIDED 0
+
+enum policy {
+	POLICY_LEAST_CONNECTION = 1,
+	POLICY_ROUND_ROBIN = 2,
+	POLICY_SOURCE_HASH = 3,
+};
+
+union ov_addr {
+	__u32 words[4];
+	__u64 halves[2];
+};
+
+/* A connection, seen from either side of the wire. 40 bytes. */
+struct ov_flow {
+	union ov_addr client;
+	union ov_addr vip;
+	__be16 client_port;
+	__be16 vip_port;
+	__u32 pad;
+};
+
+struct ov_service_key {
+	union ov_addr vip;
+	__be16 port;
+	__u16 pad[3];
+};
+
+struct ov_service {
+	__u32 id;     /* index into loads, assigned, adopted, conns, source_hash */
+	__u32 policy; /* enum policy */
+};
+
+/* One SipHash-2-4 key; `valid` is 0 for a key that must not be used. */
+struct ov_key {
+	__u64 k0;
+	__u64 k1;
+	__u32 epoch;
+	__u32 valid;
+};
+
+/* All that changes rarely. Two banks; ov_globals names the one in force. */
+struct ov_config {
+	__u32 self;	   /* our node id; 0: not known yet */
+	__u32 window_scale; /* the cluster's */
+	__u32 epoch;	   /* cookies are issued under keys[epoch & 3] */
+	__u32 lifetime;	   /* of a cookie at most, in seconds */
+	__u16 mss4;	   /* what our interface takes */
+	__u16 mss6;
+	__u16 vip4_count; /* of vip4; the rest, if any, is in map vips */
+	__u16 vip6_count;
+	__u32 more_vips; /* 1: look into map vips too */
+	__u32 pad;
+	struct ov_key keys[4]; /* by the low two bits of their epoch */
+	__be32 vip4[INLINE_VIPS];
+	union ov_addr vip6[INLINE_VIPS];
+};
+
+struct ov_slots {
+	__u8 primary[SLOT_COUNT];
+	__u8 secondary[SLOT_COUNT];
+};
+
+/* Which bank is in force: one word each, so a change takes effect at once. */
+struct ov_globals {
+	__u32 config;
+	__u32 slots;
+};
+
+/* A node that may be picked for a service; see Load in api.go. */
+struct ov_load {
+	__u64 settled;
+	__u64 base;
+	__u32 active;
+	__u16 weight; /* never 0 */
+	__u8 node;
+	__u8 pad;
+};
+
+struct ov_loads {
+	__u64 count;
+	struct ov_load nodes[NODE_COUNT];
+};
+
+/* Counters by node id. */
+struct ov_by_node {
+	__u64 count[NODE_COUNT];
+};
+
+struct ov_source_hash {
+	__u8 node[SLOT_COUNT];
+};
+
+/* Sockets of one service. */
+struct ov_conns {
+	__u64 opened;
+	__u64 closed;
+};
+
+struct ov_member {
+	__u8 mac[6];
+	__u16 known;
+};
+
+/* The SYN of a client without timestamps: its SYN/ACK can't carry these. */
+struct ov_syn_key {
+	struct ov_flow flow;
+	__u32 isn;
+	__u32 pad;
+};
+
+/* What a SYN offered and its SYN/ACK granted. */
+struct ov_options {
+	__u8 wscale; /* the client's; NO_WSCALE: it has none */
+	__u8 sack;
+	__u8 ecn;
+	__u8 mss_index;
+};
+
+/* A connection whose socket is gone: a tombstone. */
+struct ov_tombstone {
+	__u32 isn; /* the client's */
+	__u32 pad;
+};
+
+/* Put on a socket whose tuple saw a SYN: the ISN of the client's new attempt. */
+struct ov_mark {
+	__u32 isn;
+	__u32 marked;
+};
+
+#endif
