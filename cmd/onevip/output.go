@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -74,19 +75,43 @@ func (o *outputFlag) write(w io.Writer, r report) error {
 	return r.writeTable(w)
 }
 
-// table writes rows of cells in aligned columns, two spaces apart.
-type table struct{ tabs *tabwriter.Writer }
-
-func newTable(w io.Writer) table {
-	return table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+// table writes rows of cells in aligned columns, two spaces apart. Rows may
+// differ in length: a column goes on below a shorter row.
+type table struct {
+	out  io.Writer
+	rows [][]string
 }
 
-func (t table) row(cells ...any) {
+func newTable(w io.Writer) *table { return &table{out: w} }
+
+func (t *table) row(cells ...any) {
 	words := make([]string, len(cells))
 	for i, cell := range cells {
 		words[i] = fmt.Sprint(cell)
 	}
-	fmt.Fprintln(t.tabs, strings.Join(words, "\t"))
+	t.rows = append(t.rows, words)
 }
 
-func (t table) flush() error { return t.tabs.Flush() }
+// flush writes all rows. Text/tabwriter ends a column at the first row that
+// has no cell in it, so short rows are filled up, and the filling is cut off
+// again.
+func (t *table) flush() error {
+	var text bytes.Buffer
+	tabs := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	width := 0
+	for _, row := range t.rows {
+		width = max(width, len(row))
+	}
+	for _, row := range t.rows {
+		fmt.Fprintln(tabs, strings.Join(row, "\t")+strings.Repeat("\t", width-len(row)))
+	}
+	if err := tabs.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(text.String()) {
+		if _, err := fmt.Fprintln(t.out, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}

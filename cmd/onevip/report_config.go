@@ -139,7 +139,7 @@ func (r configReport) writeTable(w io.Writer) error {
 	return t.flush()
 }
 
-func writeSettings(t table, n *yaml.Node, path string) {
+func writeSettings(t *table, n *yaml.Node, path string) {
 	switch {
 	case n.Kind == yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {

@@ -109,11 +109,11 @@ func (r servicesReport) well() bool {
 // servers below it behind an arrow.
 func (r servicesReport) writeTable(w io.Writer) error {
 	t := newTable(w)
-	t.row("Prot LocalAddress:Port", "Scheduler", "", "", "", "Service")
+	t.row("Prot LocalAddress:Port", "Scheduler", "Service")
 	t.row("  -> Node", "Weight", "ActiveConn", "Conns", "Share", "Status")
 	for _, service := range r.Services {
 		for _, vip := range service.VIPs {
-			t.row("TCP  "+netip.AddrPortFrom(vip, service.Port).String(), service.Policy, "", "", "", service.Name)
+			t.row("TCP  "+netip.AddrPortFrom(vip, service.Port).String(), service.Policy, service.Name)
 		}
 		for _, s := range service.Nodes {
 			t.row("  -> "+string(s.Node), s.Weight, s.Active, s.Adopted, percent(s.Share), s.status())

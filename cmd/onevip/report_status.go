@@ -63,6 +63,7 @@ func reportStatus(view state.View, endpoints []string) statusReport {
 	}
 	report.Warnings = append(troubles(report), laggards(view)...)
 	report.Healthy = len(report.Warnings) == 0
+	report.Warnings = append(report.Warnings, view.Problems...)
 	report.Warnings = append(report.Warnings, preflight(report.Nodes)...)
 	return report
 }
@@ -114,6 +115,8 @@ func preflight(nodes []nodeReport) (words []string) {
 	}
 	return words
 }
+
+func (r statusReport) well() bool { return r.Healthy }
 
 func (r statusReport) writeTable(w io.Writer) error {
 	t := newTable(w)

@@ -59,6 +59,16 @@ func newSettings(flags *pflag.FlagSet, hasFlag func(path string) bool) *settings
 	return s
 }
 
+// own gives the command a setting that is not the cluster's but this process's:
+// a flag and a variable, no place in the file.
+func (s *settings) own(name, value, doc string) {
+	s.flags.String(name, value, doc)
+	s.bind(name, name)
+}
+
+// get is the value of an own setting.
+func (s *settings) get(name string) string { return s.viper.GetString(name) }
+
 // bind ties one viper key to its flag, if the command has it, and variable.
 func (s *settings) bind(key, flag string) {
 	// Neither call can fail: there is a flag, and there is a name.
@@ -141,10 +151,11 @@ func (s *settings) loadMember() (topology.Cluster, error) {
 	return cluster, memberProblems(cluster.Validate())
 }
 
-// configured tells whether there is a file, or one was asked for.
+// configured tells whether there is a file, or one was asked for. An empty name
+// asks for none.
 func (s *settings) configured() bool {
 	if s.origin("config") != "" {
-		return true
+		return s.config() != ""
 	}
 	_, err := os.Stat(s.config())
 	return err == nil
@@ -152,7 +163,7 @@ func (s *settings) configured() bool {
 
 func (s *settings) fillMember(c *topology.Cluster) error {
 	if s.origin("cluster") == "" {
-		return usageErrorf("which cluster? There is no %s; name a file with --config, or write --cluster NAME and --etcd-endpoints URL", s.config())
+		return usageErrorf("which cluster? There is no configuration file: name it with --config (default %s), or write --cluster NAME and --etcd-endpoints URL", defaultConfig)
 	}
 	etcd := &c.Etcd
 	fields := map[string]*string{
