@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodeagent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/onevip/onevip/state"
+)
+
+const (
+	// loadsEvery spaces the writes of load tables that heartbeats cause.
+	loadsEvery = 20 * time.Millisecond
+	// surveyEvery spaces the preflight's looks at a running node.
+	surveyEvery = 10 * time.Second
+	// reopenAfter spaces the attempts to load the programs: each costs the
+	// verifier's time.
+	reopenAfter = 10 * time.Second
+)
+
+// agent is the thin loop around core: it waits for events, asks core, and does
+// what core says. Its fields belong to the goroutine of loop, channels and
+// metrics excepted.
+type agent struct {
+	parts
+	store     state.Store
+	log       *slog.Logger
+	metrics   *metrics
+	register  func(*metrics) (func(), error)
+	installer *installer
+	checkers  *checkers
+
+	events   chan event       // from checks and survey
+	frames   chan []byte      // from the wire
+	records  chan state.Agent // to the store
+	rules    chan connRules   // to the connections' writer
+	surveyed chan []netip.AddrPort
+
+	beat      *time.Ticker
+	interval  time.Duration // of beat; 0: not known yet
+	loads     *time.Timer   // runs while loadsSoon
+	loadsSoon bool
+	lastLoads time.Time
+
+	want       *tables   // not nil: the last install failed
+	retryAt    time.Time // when to try again
+	blind      bool      // counts can't be read: said once
+	mute       bool      // heartbeats can't be sent: said once
+	stale      bool      // loads can't be written: said once
+	startConns func(filter)
+}
+
+// parts are what an agent is made of, on a real machine or in a test.
+type parts struct {
+	core   *core
+	open   func() (filter, error)
+	host   host
+	wire   wire
+	check  func(context.Context, state.Service) string
+	dump   func(map[netip.AddrPort]connService) ([]openConn, error)
+	survey func([]netip.AddrPort) ([]string, error)
+}
+
+func assemble(cfg Config, p parts) *agent {
+	events := make(chan event, 16)
+	return &agent{
+		parts: p, store: cfg.Store, log: cfg.Log, metrics: newMetrics(),
+		register:  func(m *metrics) (func(), error) { return m.register(cfg.Metrics) },
+		installer: &installer{open: p.open, host: p.host},
+		checkers:  &checkers{check: p.check, results: events},
+		events:    events,
+		frames:    make(chan []byte, 1024),
+		records:   make(chan state.Agent),
+		rules:     make(chan connRules, 1),
+		surveyed:  make(chan []netip.AddrPort, 1),
+	}
+}
+
+// run works until ctx ends or something is lost for good.
+func (a *agent) run(ctx context.Context) error {
+	unregister, err := a.register(a.metrics)
+	if err != nil {
+		return err
+	}
+	defer unregister()
+	a.metrics.etcdReachable.Set(1)
+	g, ctx := errgroup.WithContext(ctx)
+	a.startConns = func(f filter) { g.Go(func() error { a.connWriter(f).run(ctx); return nil }) }
+	g.Go(func() error { return a.store.KeepAgent(ctx, a.records) })
+	g.Go(func() error { return a.wire.receive(ctx, a.takeFrame) })
+	g.Go(func() error { return a.surveyor(ctx) })
+	g.Go(func() error { a.loop(ctx); return nil })
+	return g.Wait()
+}
+
+// close lets go of wire and filter; the programs stay attached.
+func (a *agent) close() error {
+	err := a.wire.close()
+	if a.installer.filter != nil {
+		err = errors.Join(err, a.installer.filter.Close())
+	}
+	return err
+}
+
+func (a *agent) connWriter(f filter) *connWriter {
+	return &connWriter{store: a.store, filter: f, log: a.log, metrics: a.metrics, dump: a.dump, rules: a.rules}
+}
+
+// takeFrame hands a frame to the loop. It never waits: a flood of frames may
+// cost heartbeats, but not memory.
+func (a *agent) takeFrame(payload []byte) {
+	select {
+	case a.frames <- payload:
+	default:
+		a.metrics.frameOverflow.Inc()
+	}
+}
+
+// surveyor looks at the machine now and then, beside the loop.
+func (a *agent) surveyor(ctx context.Context) error {
+	var services []netip.AddrPort
+	tick := time.NewTicker(surveyEvery)
+	defer tick.Stop()
+	for {
+		warnings, err := a.survey(services)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case a.events <- surveyed{warnings}:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case services = <-a.surveyed:
+		case <-tick.C:
+		}
+	}
+}
+
+// loop is where events come together.
+func (a *agent) loop(ctx context.Context) {
+	updates := a.store.Watch(ctx)
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	a.beat, a.loads = time.NewTicker(time.Hour), time.NewTimer(time.Hour)
+	defer a.beat.Stop()
+	defer a.loads.Stop()
+	defer a.checkers.end()
+	a.step(ctx, reportDue{})
+	for {
+		select {
+		case <-ctx.Done():
+			a.step(ctx, stopping{})
+			return
+		case u, ok := <-updates:
+			if !ok {
+				updates = nil // ctx has ended
+				continue
+			}
+			a.onUpdate(ctx, u)
+		case payload := <-a.frames:
+			a.step(ctx, frameReceived{payload})
+		case ev := <-a.events:
+			a.step(ctx, ev)
+		case <-a.beat.C:
+			a.step(ctx, beatDue{a.counts()})
+		case <-a.loads.C:
+			a.loadsSoon, a.lastLoads = false, time.Now()
+			a.step(ctx, loadsDue{a.counts()})
+		case <-second.C:
+			a.retryInstall(ctx)
+			a.step(ctx, reportDue{})
+		}
+	}
+}
+
+// onUpdate follows the store, and the interval that it says for heartbeats.
+func (a *agent) onUpdate(ctx context.Context, u state.Update) {
+	for _, gone := range a.metrics.kernel.setNames(u.View) {
+		a.metrics.dropService(gone)
+	}
+	a.step(ctx, viewChanged{u})
+	if u.View.Cluster == nil {
+		return
+	}
+	if every := time.Duration(u.View.Cluster.HeartbeatInterval); every != a.interval && every > 0 {
+		a.interval = every
+		a.beat.Reset(every)
+	}
+}
+
+// step asks core about an event and does what it says.
+func (a *agent) step(ctx context.Context, ev event) {
+	for _, act := range a.core.Step(time.Now(), ev) {
+		a.do(ctx, act)
+	}
+}
+
+// counts reads the kernel's totals; that they can't be read is said once.
+func (a *agent) counts() counts {
+	out, err := a.installer.counts()
+	if err != nil && !a.blind {
+		a.log.Error("the counts of connections can not be read: this node stays silent about the services", "err", err)
+	}
+	a.blind = err != nil
+	return out
+}

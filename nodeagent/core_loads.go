@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodeagent
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/onevip/onevip/bpf"
+	"github.com/onevip/onevip/scheduler"
+	"github.com/onevip/onevip/state"
+	"github.com/onevip/onevip/topology"
+)
+
+// loadBook is what the core keeps of one service's loads.
+type loadBook struct {
+	service    state.Service
+	loads      *serviceLoads
+	exclusions map[topology.NodeID]exclusion
+
+	written bool // table is in the kernel
+	table   []bpf.Load
+	hashed  []scheduler.Candidate // what the source-hash table in the kernel was made of
+	shown   setPickable
+}
+
+func newLoadBook(now time.Time) *loadBook {
+	return &loadBook{loads: newServiceLoads(now), exclusions: map[topology.NodeID]exclusion{}}
+}
+
+// forgetWritten makes the next look write again. A nil book forgets nothing.
+func (b *loadBook) forgetWritten() {
+	if b != nil {
+		b.written, b.hashed = false, nil
+	}
+}
+
+// onLoads brings the load tables up to date; only what changed is written. At
+// first it waits until every live node had time to be heard, and until the own
+// server was looked at: the tables of a predecessor are better than a guess.
+func (c *core) onLoads(now time.Time, totals counts) []action {
+	c.counts = totals
+	if !c.installed || now.Before(c.listening) {
+		return nil
+	}
+	var out []action
+	for _, s := range c.services() {
+		n, counted := totals[s.ID]
+		if counted && c.health[s.Name].checked {
+			out = append(out, c.updateLoads(now, c.loads[s.ID], &n)...)
+		}
+	}
+	return out
+}
+
+func (c *core) updateLoads(now time.Time, book *loadBook, totals *bpf.Counts) []action {
+	standings := c.standings(now, book.service, totals)
+	out := book.note(standings)
+	wasOpen := book.loads.failOpen
+	table := book.loads.update(now, c.want.self.ID, standings, &totals.Assigned)
+	if open := book.loads.failOpen; open != wasOpen {
+		out = append(out, sayFailOpen(book.service.Name, open, len(table)))
+	}
+	if show := (setPickable{book.service.Name, len(table), book.loads.failOpen}); show != book.shown {
+		book.shown = show
+		out = append(out, show)
+	}
+	return append(out, book.write(table)...)
+}
+
+// standings looks at every member, this node included, for one service.
+func (c *core) standings(now time.Time, s state.Service, totals *bpf.Counts) []standing {
+	var out []standing
+	for _, n := range nodesByID(c.view) {
+		st := standing{node: n.ID, weight: max(1, n.Weight)}
+		if n.ID == c.want.self.ID {
+			st.incarnation, st.active = c.peers.incarnation, totals.Active
+			st.adopted = totals.Adopted[n.ID]
+			st.exclusion = excluded(true, n.Draining, c.health[s.Name].healthy, isFull(s, totals.Active))
+		} else {
+			rep, boot, _ := c.peers.of(n.ID, s.ID)
+			st.incarnation, st.active, st.adopted = boot, rep.active, rep.adopted
+			heard := !rep.heard.IsZero() && now.Sub(rep.heard) <= c.patience()
+			st.exclusion = excluded(heard, n.Draining, rep.healthy, rep.full)
+		}
+		out = append(out, st)
+	}
+	return out
+}
+
+// excluded gives the first reason not to pick a node.
+func excluded(heard, drained, healthy, isFull bool) exclusion {
+	switch {
+	case !heard:
+		return silent
+	case drained:
+		return draining
+	case !healthy:
+		return unhealthy
+	case isFull:
+		return full
+	}
+	return pickable
+}
+
+// note tells which nodes began or ceased to be excluded.
+func (b *loadBook) note(standings []standing) (out []action) {
+	for _, st := range standings {
+		before, seen := b.exclusions[st.node]
+		b.exclusions[st.node] = st.exclusion
+		if before == st.exclusion || !seen && st.exclusion == pickable {
+			continue
+		}
+		args := []any{"service", b.service.Name, "node", st.node}
+		if st.exclusion == pickable {
+			out = append(out, say{slog.LevelInfo, "node is picked again", args})
+			continue
+		}
+		out = append(out, say{slog.LevelInfo, "node is not picked", append(args, "reason", string(st.exclusion))})
+	}
+	return out
+}
+
+func sayFailOpen(service topology.ServiceName, open bool, nodes int) action {
+	if open {
+		return say{slog.LevelError, "no node is healthy: all that are heard are picked", []any{"service", service, "nodes", nodes}}
+	}
+	return say{slog.LevelInfo, "a node is healthy again, or none is heard: unhealthy nodes are not picked", []any{"service", service, "nodes", nodes}}
+}
+
+// write asks for what the kernel does not have yet.
+func (b *loadBook) write(table []bpf.Load) (out []action) {
+	if !b.written || !slices.Equal(table, b.table) {
+		b.written, b.table = true, table
+		out = append(out, setLoads{b.service.ID, table})
+	}
+	if b.service.Policy != topology.SourceHash {
+		b.hashed = nil
+		return out
+	}
+	if of := hashCandidates(table); b.hashed == nil || !slices.Equal(of, b.hashed) {
+		b.hashed = of
+		out = append(out, setSourceHash{b.service.ID, scheduler.SourceHash(of)})
+	}
+	return out
+}
+
+// hashCandidates keeps what a source-hash table depends on.
+func hashCandidates(table []bpf.Load) []scheduler.Candidate {
+	out := make([]scheduler.Candidate, len(table))
+	for i, l := range table {
+		out[i] = scheduler.Candidate{Node: l.Node, Weight: l.Weight}
+	}
+	return out
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package nodeagent is the loop of one server node. It brings what the cluster
+// decided (package state) into the node's kernel (package bpf), tells the other
+// nodes by heartbeats how loaded and how well this one is, and keeps the load
+// table that the node's scheduler picks from.
+//
+// Package files come in two kinds. Deciding: heartbeat, peers, settle, warmth,
+// loads, health, tables, conntable, record and the core that joins them; these
+// have no clock and do no I/O, core.Step maps an event to actions. Doing: loop,
+// installer, wire, checker, sockdiag, host, journal, preflight; these carry the
+// actions out. Metrics and logs are written where things are done.
+//
+// The agent is not in the packet's way. When it stops, by itself or by force,
+// the programs stay attached and connections go on; Cleanup removes all.
+package nodeagent

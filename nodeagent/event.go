@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodeagent
+
+import (
+	"log/slog"
+
+	"github.com/onevip/onevip/bpf"
+	"github.com/onevip/onevip/state"
+	"github.com/onevip/onevip/topology"
+)
+
+// event is what core.Step is told.
+type event interface{ isEvent() }
+
+type (
+	// viewChanged: the store delivered.
+	viewChanged struct{ update state.Update }
+	// frameReceived: a payload of the heartbeats' EtherType came in.
+	frameReceived struct{ payload []byte }
+	// checkEnded: failure is in words, empty for success.
+	checkEnded struct {
+		service topology.ServiceName
+		check   state.Health // that was carried out
+		failure string
+	}
+	// installed: how far the wanted tables are in the kernel now.
+	installed struct {
+		epoch  uint64 // of the slot table; 0: none
+		failed []string
+	}
+	// notWritten: a setLoads or setSourceHash failed.
+	notWritten struct{ service topology.ServiceID }
+	// surveyed: the preflight's findings as they are now.
+	surveyed struct{ warnings []string }
+	// beatDue: it is time for a heartbeat.
+	beatDue struct{ counts counts }
+	// loadsDue: heartbeats came in, time to look at the load tables.
+	loadsDue struct{ counts counts }
+	// reportDue: a second has passed.
+	reportDue struct{}
+	// stopping: the agent ends.
+	stopping struct{}
+)
+
+// counts are the kernel's totals at the time of an event. Services that could
+// not be read are missing.
+type counts map[topology.ServiceID]bpf.Counts
+
+func (viewChanged) isEvent()   {}
+func (frameReceived) isEvent() {}
+func (checkEnded) isEvent()    {}
+func (installed) isEvent()     {}
+func (notWritten) isEvent()    {}
+func (surveyed) isEvent()      {}
+func (beatDue) isEvent()       {}
+func (loadsDue) isEvent()      {}
+func (reportDue) isEvent()     {}
+func (stopping) isEvent()      {}
+
+// action is what core.Step asks for.
+type action interface{ isAction() }
+
+type (
+	// install brings the tables into the kernel, and answers with installed.
+	install struct{ want tables }
+	// setLoads writes the load table of one service.
+	setLoads struct {
+		service topology.ServiceID
+		table   []bpf.Load
+	}
+	// setSourceHash writes the source-hash table of one service.
+	setSourceHash struct {
+		service topology.ServiceID
+		table   []topology.NodeID
+	}
+	// send broadcasts heartbeats.
+	send struct{ frames [][]byte }
+	// runChecks replaces the health checks that are carried out.
+	runChecks struct{ services []state.Service }
+	// watchConns replaces what the connections' writer goes by.
+	watchConns struct{ rules connRules }
+	// publish gives the agent's record to the store.
+	publish struct{ record state.Agent }
+	// scheduleLoads asks for a loadsDue soon.
+	scheduleLoads struct{}
+	// countFrame counts a received frame, taken or refused.
+	countFrame struct{ as refusal }
+	// setPickable sets the metrics of one service.
+	setPickable struct {
+		service  topology.ServiceName
+		nodes    int
+		failOpen bool
+	}
+	// setReach says whether etcd is in reach.
+	setReach struct{ ok bool }
+	// say logs a change of state.
+	say struct {
+		level   slog.Level
+		message string
+		args    []any
+	}
+)
+
+func (install) isAction()       {}
+func (setLoads) isAction()      {}
+func (setSourceHash) isAction() {}
+func (send) isAction()          {}
+func (runChecks) isAction()     {}
+func (watchConns) isAction()    {}
+func (publish) isAction()       {}
+func (scheduleLoads) isAction() {}
+func (countFrame) isAction()    {}
+func (setPickable) isAction()   {}
+func (setReach) isAction()      {}
+func (say) isAction()           {}

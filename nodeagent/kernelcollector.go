@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodeagent
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/onevip/onevip/bpf"
+	"github.com/onevip/onevip/state"
+	"github.com/onevip/onevip/topology"
+)
+
+// kernelCollector reads the filter's counters at each scrape.
+type kernelCollector struct {
+	mu       sync.Mutex // guards all below
+	filter   filter     // nil: not loaded yet
+	services map[topology.ServiceName]topology.ServiceID
+	nodes    map[topology.NodeID]topology.NodeName
+}
+
+var (
+	activeDesc = prometheus.NewDesc("onevip_agent_active_connections",
+		"Connections of this node now.", []string{"service"}, nil)
+	adoptedDesc = prometheus.NewDesc("onevip_agent_adopted_total",
+		"Connections that this node adopted, by the primary that assigned them.", []string{"service", "primary"}, nil)
+	assignedDesc = prometheus.NewDesc("onevip_agent_assigned_total",
+		"Connections that this node, as a scheduler, assigned, by owner.", []string{"service", "owner"}, nil)
+	packetsDesc = prometheus.NewDesc("onevip_packets_total",
+		"Packets that left the filter, by reason.", []string{"reason"}, nil)
+)
+
+// setFilter tells where the counters are from now on.
+func (k *kernelCollector) setFilter(f filter) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.filter = f
+}
+
+// setNames takes the services to read, and the nodes' names, from a View. It
+// gives the services that are gone.
+func (k *kernelCollector) setNames(v state.View) (gone []topology.ServiceName) {
+	services := map[topology.ServiceName]topology.ServiceID{}
+	for name, s := range v.Services {
+		services[name] = s.ID
+	}
+	nodes := map[topology.NodeID]topology.NodeName{}
+	for name, n := range v.Nodes {
+		nodes[n.ID] = name
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name := range k.services {
+		if _, there := services[name]; !there {
+			gone = append(gone, name)
+		}
+	}
+	k.services, k.nodes = services, nodes
+	return gone
+}
+
+// Describe is prometheus.Collector.
+func (k *kernelCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{activeDesc, adoptedDesc, assignedDesc, packetsDesc} {
+		ch <- d
+	}
+}
+
+// Collect is prometheus.Collector. A counter that can't be read is reported as
+// invalid: the scrape fails loudly.
+func (k *kernelCollector) Collect(ch chan<- prometheus.Metric) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.filter == nil {
+		return
+	}
+	reasons, err := k.filter.Reasons()
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(packetsDesc, err)
+	}
+	for reason, n := range reasons {
+		ch <- prometheus.MustNewConstMetric(packetsDesc, prometheus.CounterValue, float64(n), reason)
+	}
+	for name, id := range k.services {
+		n, err := k.filter.Counts(id)
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(activeDesc, err)
+			continue
+		}
+		k.collectService(ch, name, &n)
+	}
+}
+
+func (k *kernelCollector) collectService(ch chan<- prometheus.Metric, name topology.ServiceName, n *bpf.Counts) {
+	ch <- prometheus.MustNewConstMetric(activeDesc, prometheus.GaugeValue, float64(n.Active), string(name))
+	for id := range n.Adopted {
+		if total := n.Adopted[id]; total > 0 {
+			ch <- prometheus.MustNewConstMetric(adoptedDesc, prometheus.CounterValue, float64(total), string(name), k.nodeLabel(id))
+		}
+		if total := n.Assigned[id]; total > 0 {
+			ch <- prometheus.MustNewConstMetric(assignedDesc, prometheus.CounterValue, float64(total), string(name), k.nodeLabel(id))
+		}
+	}
+}
+
+// nodeLabel is the node's name, or its id where it has none any more.
+func (k *kernelCollector) nodeLabel(id int) string {
+	if name, ok := k.nodes[topology.NodeID(id)]; ok {
+		return string(name)
+	}
+	return topology.NodeID(id).String()
+}
