@@ -18,6 +18,7 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
+	"google.golang.org/grpc"
 )
 
 // Bounds of embedded etcd. History is of no use to us: a watcher that falls
@@ -66,12 +67,14 @@ func StartEmbedded(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	server, err := embed.StartEtcd(cfg.embed(listen))
+	rpc := &rpcServers{}
+	server, err := embed.StartEtcd(cfg.embed(listen, rpc))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start etcd on %s with its data in %s (is another one running? then set etcd.listen): %w", cfg.Listen, cfg.DataDir, err), lock.Close())
 	}
 	e := &Embedded{etcd: server, endpoint: endpointOf(listen, server.Clients[0].Addr())}
 	e.close = sync.OnceValue(func() error {
+		rpc.stop()
 		server.Close()
 		return lock.Close()
 	})
@@ -93,6 +96,28 @@ func (e *Embedded) Done() <-chan error { return e.etcd.Err() }
 
 // Close stops the member. It may be called again.
 func (e *Embedded) Close() error { return e.close() }
+
+// rpcServers are etcd's gRPC servers. Etcd stops them gracefully, which waits six
+// seconds for watches that never end by themselves; nobody needs that: a client
+// that is cut off in a request asks again or reads what became of it.
+type rpcServers struct {
+	mu   sync.Mutex
+	list []*grpc.Server
+}
+
+func (r *rpcServers) add(server *grpc.Server) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = append(r.list, server)
+}
+
+func (r *rpcServers) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, server := range r.list {
+		server.Stop()
+	}
+}
 
 // check refuses what would listen to strangers, and returns the parsed URL.
 func (cfg EmbeddedConfig) check() (url.URL, error) {
@@ -137,7 +162,7 @@ func lockDataDir(dir string) (*fileutil.LockedFile, error) {
 }
 
 // embed translates the configuration.
-func (cfg EmbeddedConfig) embed(listen url.URL) *embed.Config {
+func (cfg EmbeddedConfig) embed(listen url.URL, rpc *rpcServers) *embed.Config {
 	log := cfg.Log
 	if log == nil {
 		log = slog.Default()
@@ -158,6 +183,7 @@ func (cfg EmbeddedConfig) embed(listen url.URL) *embed.Config {
 	c.BootstrapDefragThresholdMegabytes = defragAboveMB
 	c.EnableGRPCGateway = false
 	c.CORS = nil
+	c.ServiceRegister = rpc.add
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(log.With("part", "etcd")))
 	if listen.Scheme == "https" {
 		c.ClientTLSInfo = transport.TLSInfo{
@@ -167,19 +193,19 @@ func (cfg EmbeddedConfig) embed(listen url.URL) *embed.Config {
 	return c
 }
 
-// endpointOf names the address that is listened on, as a client on this machine
-// dials it: the port taken for 0, loopback for "all addresses".
+// endpointOf names the member as a client on this machine dials it: the port
+// taken for 0, loopback for "all addresses".
 func endpointOf(listen url.URL, at net.Addr) string {
+	host := netip.MustParseAddr(listen.Hostname()) // check did it before
+	switch host {
+	case netip.IPv4Unspecified():
+		host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case netip.IPv6Unspecified():
+		host = netip.IPv6Loopback()
+	}
 	bound, err := netip.ParseAddrPort(at.String())
 	if err != nil {
 		return listen.String()
 	}
-	addr := bound.Addr().Unmap()
-	switch {
-	case addr == netip.IPv4Unspecified():
-		addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	case addr == netip.IPv6Unspecified():
-		addr = netip.IPv6Loopback()
-	}
-	return listen.Scheme + "://" + netip.AddrPortFrom(addr, bound.Port()).String()
+	return listen.Scheme + "://" + netip.AddrPortFrom(host, bound.Port()).String()
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
@@ -48,6 +49,9 @@ type Etcd struct {
 	cluster string
 	prefix  string
 	log     *slog.Logger
+
+	mu    sync.Mutex
+	stale []clientv3.LeaseID // of leaderships that this process lost; guarded by mu
 }
 
 var _ Store = (*Etcd)(nil)

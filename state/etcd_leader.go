@@ -42,6 +42,7 @@ func (e *Etcd) campaign(ctx context.Context, value string) (*leadership, error) 
 	if err != nil {
 		return nil, err
 	}
+	e.revokeStale(ctx)
 	election := concurrency.NewElection(session, e.prefix+string(KindLeader))
 	// Election.Campaign does not notice that its own lease ran out meanwhile.
 	waiting, cancel := context.WithCancel(ctx)
@@ -54,6 +55,7 @@ func (e *Etcd) campaign(ctx context.Context, value string) (*leadership, error) 
 	l := &leadership{etcd: e, session: session, election: election, value: value, done: make(chan struct{})}
 	go func() {
 		<-session.Done()
+		e.setStale(session.Lease())
 		l.lost()
 	}()
 	return l, nil
@@ -66,6 +68,25 @@ func (e *Etcd) session(ctx context.Context) (*concurrency.Session, error) {
 		return nil, err
 	}
 	return concurrency.NewSession(e.client, concurrency.WithLease(resp.ID), concurrency.WithTTL(int(LeaseTTL/time.Second)))
+}
+
+// setStale and revokeStale keep a candidate from waiting for its own old lease:
+// after an outage etcd holds it anew for its whole time.
+func (e *Etcd) setStale(lease clientv3.LeaseID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stale = append(e.stale, lease)
+}
+
+func (e *Etcd) revokeStale(ctx context.Context) {
+	e.mu.Lock()
+	leases := e.stale
+	e.stale = nil
+	e.mu.Unlock()
+	for _, lease := range leases {
+		// Gone already, or not in reach and so soon gone by itself.
+		_, _ = e.client.Revoke(ctx, lease)
+	}
 }
 
 // closeSession revokes the lease; unreached, it runs out by itself.
