@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mdlayher/packet"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -24,10 +25,21 @@ import (
 // the cluster MAC on their interface, and the bridge learns nothing. There is no
 // switch, no agent and no controller: only the packet's way.
 type cluster struct {
-	t      testing.TB
+	root   testing.TB // whose end is the cluster's
+	t      testing.TB // of the story at hand
 	fabric *host
 	client *host
 	nodes  []*node
+	raw    *packet.Conn // of all raw clients; see newRawClient
+	ports  uint16       // handed out to raw clients
+	before tally        // what the counters were when the story began
+}
+
+// tally is the sum of the nodes' counters.
+type tally struct {
+	adopted uint64
+	active  int64
+	reasons [reasonCount]uint64
 }
 
 type node struct {
@@ -50,7 +62,7 @@ const webService topology.ServiceID = 0
 func newCluster(t testing.TB, nodes int) *cluster {
 	t.Helper()
 	needRoot(t)
-	c := &cluster{t: t, fabric: newHost(t, "fabric"), client: newHost(t, "client")}
+	c := &cluster{root: t, t: t, fabric: newHost(t, "fabric"), client: newHost(t, "client")}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = "fabric0"
 	c.fabric.check(c.fabric.nl.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}))
@@ -75,6 +87,19 @@ func (c *cluster) plug(h *host, mac net.HardwareAddr, port string) {
 	c.fabric.check(c.fabric.nl.LinkSetLearning(l, false))
 	c.fabric.up(port)
 	h.up("eth0")
+	waitFor(c.t, port+" forwards", func() bool {
+		return c.fabric.link(port).Attrs().OperState == netlink.OperUp
+	})
+}
+
+// waitFor polls a condition, and fails the test after five seconds.
+func waitFor(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 5 s: %s", what)
+		}
+	}
 }
 
 // deafen makes the fabric keep flooded packets from a node, or not any more.
@@ -161,12 +186,17 @@ func (c *cluster) share(policy topology.Policy) {
 }
 
 // serve answers every line with the node's name and keeps the connection open.
-func (n *node) serve() {
+func (n *node) serve() { n.listen(false) }
+
+// serveAndClose closes after the first answer: TIME_WAIT is on this side.
+func (n *node) serveAndClose() { n.listen(true) }
+
+func (n *node) listen(closeFirst bool) {
 	n.t.Helper()
 	var l net.Listener
 	var err error
 	n.do(func() {
-		lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error { return nil }}
+		var lc net.ListenConfig
 		lc.SetMultipathTCP(false)
 		l, err = lc.Listen(context.Background(), "tcp", ":80")
 	})
@@ -178,12 +208,12 @@ func (n *node) serve() {
 			if err != nil {
 				return
 			}
-			go n.answer(conn)
+			go n.answer(conn, closeFirst)
 		}
 	}()
 }
 
-func (n *node) answer(conn net.Conn) {
+func (n *node) answer(conn net.Conn, closeFirst bool) {
 	defer conn.Close()
 	one := make([]byte, 1)
 	for {
@@ -193,7 +223,7 @@ func (n *node) answer(conn net.Conn) {
 		if one[0] != '\n' {
 			continue
 		}
-		if _, err := fmt.Fprintf(conn, "%s\n", n.name); err != nil {
+		if _, err := fmt.Fprintf(conn, "%s\n", n.name); err != nil || closeFirst {
 			return
 		}
 	}
@@ -230,27 +260,34 @@ func ask(conn net.Conn) (string, error) {
 	return string(buf[:max(n-1, 0)]), err
 }
 
-func (c *cluster) adopted() (total uint64) {
+func (c *cluster) count() (sum tally) {
+	c.t.Helper()
 	for _, n := range c.nodes {
 		counts, err := n.filter.Counts(webService)
 		n.check(err)
 		for _, k := range counts.Adopted {
-			total += k
+			sum.adopted += k
+		}
+		sum.active += int64(counts.Active)
+		for _, r := range Reasons() {
+			sum.reasons[r] += n.reason(r)
 		}
 	}
-	return total
+	return sum
 }
+
+// begin starts a story: adopted, active and reasons count from here.
+func (c *cluster) begin() { c.before = c.count() }
+
+func (c *cluster) adopted() uint64 { return c.count().adopted - c.before.adopted }
+
+func (c *cluster) active() int64 { return c.count().active - c.before.active }
+
+func (c *cluster) reasons(r Reason) uint64 { return c.count().reasons[r] - c.before.reasons[r] }
 
 func (n *node) reason(r Reason) uint64 {
 	n.t.Helper()
 	k, err := n.filter.reason(r)
 	n.check(err)
 	return k
-}
-
-func (c *cluster) reasons(r Reason) (total uint64) {
-	for _, n := range c.nodes {
-		total += n.reason(r)
-	}
-	return total
 }

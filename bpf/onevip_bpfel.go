@@ -137,9 +137,11 @@ type onevipOvSynKey struct {
 }
 
 type onevipOvTombstone struct {
-	_   structs.HostLayout
-	Isn uint32
-	Pad uint32
+	_          structs.HostLayout
+	Isn        uint32
+	RcvNxt     uint32
+	Superseded uint32
+	Pad        uint32
 }
 
 // Names of all BPF objects in the ELF.

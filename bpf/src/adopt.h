@@ -33,20 +33,16 @@ static __always_inline void fill_attrs(struct ov_config *cfg, struct options *ts
 	}
 }
 
-static __always_inline bool has_closed(struct segment *seg, __u32 lifetime)
+/*
+ * Nobody is here, as far as this node can tell. If it had the connection once,
+ * the kernel answers with the RST that TCP owes; else silence.
+ */
+static __always_inline int not_ours(struct __sk_buff *skb, struct ov_config *cfg,
+				    struct segment *seg, enum reason reason)
 {
-	__u32 bucket = closed_bucket_of(seg->hash);
-	__u32 *at = bpf_map_lookup_elem(&closed_at, &bucket);
+	struct ov_tombstone *t = find_tombstone(seg, cfg->lifetime);
 
-	return at && *at && (__s32)(now_seconds() - *at - lifetime) <= 0 &&
-	       bpf_map_lookup_elem(&tombstones, &seg->flow);
-}
-
-/* Nobody's here, as far as this node can tell. If it had the connection once,
- * the kernel answers with the RST that TCP owes; else silence. */
-static __always_inline int not_ours(struct ov_config *cfg, struct segment *seg, enum reason reason)
-{
-	if (has_closed(seg, cfg->lifetime) && !seg->rst)
+	if (t && !seg->rst && is_of_old(skb, cfg, seg, t))
 		return pass(REASON_CLOSED);
 	return drop(reason);
 }

@@ -33,6 +33,7 @@ static __noinline int on_syn(struct __sk_buff *skb, struct ov_config *cfg, struc
 	struct ov_service *svc = service_of(&seg->flow);
 	struct options syn;
 
+	supersede(seg, cfg->lifetime);
 	if (!svc)
 		return primary ? reply_rst(skb, seg, REASON_REFUSED_NO_SERVICE)
 			       : drop(REASON_NOT_PRIMARY);
@@ -55,12 +56,12 @@ static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *c
 
 	if (!seg->ack || seg->rst || seg->syn ||
 	    cookie_owner(seg->ack_seq - 1) != cfg->self)
-		return not_ours(cfg, seg, REASON_FOREIGN);
+		return not_ours(skb, cfg, seg, REASON_FOREIGN);
 	err = check_adoption(skb, cfg, seg, &attrs);
 	if (err == REASON_DUPLICATE)
 		return drop(REASON_DUPLICATE);
 	if (err != COOKIE_VALID)
-		return not_ours(cfg, seg, err);
+		return not_ours(skb, cfg, seg, err);
 	listener = skc ? (struct sock *)bpf_skc_to_tcp_sock(skc) : NULL;
 	if (!listener)
 		return reply_rst(skb, seg, REASON_RESET_NO_LISTENER);

@@ -49,6 +49,46 @@ static __noinline int end_old(struct __sk_buff *skb, struct ov_config *cfg, stru
 	return raise_rst(skb, seg, rcv_nxt, reason);
 }
 
+/* The tombstone of the segment's tuple, if it closed less than `lifetime` seconds
+ * ago. The array spares nearly all others the look into the map. */
+static __always_inline struct ov_tombstone *find_tombstone(struct segment *seg, __u32 lifetime)
+{
+	__u32 bucket = closed_bucket_of(seg->hash);
+	__u32 *at = bpf_map_lookup_elem(&closed_at, &bucket);
+
+	if (!at || !*at || (__s32)(now_seconds() - *at - lifetime) > 0)
+		return NULL;
+	return bpf_map_lookup_elem(&tombstones, &seg->flow);
+}
+
+/* A SYN with another ISN: what comes for this tuple from now on may belong to
+ * another node. If the SYN was spoofed, silence takes the place of a RST. */
+static __always_inline void supersede(struct segment *seg, __u32 lifetime)
+{
+	struct ov_tombstone *t = find_tombstone(seg, lifetime);
+
+	if (t && t->isn != seg->seq)
+		t->superseded = 1;
+}
+
+#define OLD_WINDOW (1U << 20) /* bytes beyond its end that a closed connection may still get */
+
+/* Does the segment belong to the connection that closed, rather than to a newer
+ * one of the same tuple whose SYN we missed? */
+static __noinline bool is_of_old(struct __sk_buff *skb, struct ov_config *cfg,
+				 struct segment *seg, struct ov_tombstone *t)
+{
+	if (!t || t->superseded)
+		return false;
+	if (seg->seq - t->isn > t->rcv_nxt - t->isn + OLD_WINDOW)
+		return false;
+	if (seg->seq - 1 != t->isn && has_valid_cookie(skb, cfg, seg)) {
+		t->superseded = 1;
+		return false;
+	}
+	return true;
+}
+
 /* A tuple in TIME_WAIT. Its rcv_nxt moved into sock_common in Linux 6.18. */
 static __always_inline bool time_wait_rcv_nxt(struct bpf_sock *sk, __u32 *rcv_nxt)
 {
@@ -74,6 +114,14 @@ static __always_inline bool is_old_first(struct segment *seg, __u32 rcv_nxt)
 	return (__s32)(seg->seq - rcv_nxt) <= 0;
 }
 
+static __always_inline void supersede_by(struct segment *seg)
+{
+	struct ov_tombstone *t = bpf_map_lookup_elem(&tombstones, &seg->flow);
+
+	if (t)
+		t->superseded = 1;
+}
+
 static __noinline int in_time_wait(struct __sk_buff *skb, struct ov_config *cfg,
 				   struct segment *seg, __u32 rcv_nxt)
 {
@@ -81,6 +129,7 @@ static __noinline int in_time_wait(struct __sk_buff *skb, struct ov_config *cfg,
 		return pass(REASON_OWN);
 	if (!has_valid_cookie(skb, cfg, seg))
 		return pass(REASON_OWN);
+	supersede_by(seg);
 	return end_old(skb, cfg, seg, rcv_nxt, REASON_REUSE_TIME_WAIT);
 }
 

@@ -13,13 +13,15 @@
  * all of them. */
 const volatile __u64 netns_cookie = 0;
 
-static __always_inline bool flow_of_socket(const struct sock *sk, struct ov_flow *f)
+/* A socket that closes has lost skc_num by then (inet_put_port); inet_sport stays. */
+static __always_inline bool flow_of_socket(const struct sock *sk, const struct tcp_sock *tp,
+					   struct ov_flow *f)
 {
 	const struct sock_common *c = &sk->__sk_common;
 
 	__builtin_memset(f, 0, sizeof(*f));
 	f->client_port = c->skc_dport;
-	f->vip_port = bpf_htons(c->skc_num);
+	f->vip_port = tp->inet_conn.icsk_inet.inet_sport;
 	if (c->skc_family == AF_INET) {
 		map_v4(&f->client, c->skc_daddr);
 		map_v4(&f->vip, c->skc_rcv_saddr);
@@ -60,16 +62,15 @@ static __always_inline void opened(struct ov_service *svc, struct ov_flow *f)
 }
 
 /* Remembers the ISN: what arrived in all, taken from where the stream ends. */
-static __always_inline void closed(struct ov_service *svc, struct ov_flow *f, const struct sock *sk)
+static __always_inline void closed(struct ov_service *svc, struct ov_flow *f,
+				   const struct tcp_sock *tp)
 {
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
 	struct ov_conns *n;
 	struct ov_tombstone t = {};
 	__u32 id = svc->id, bucket = closed_bucket_of(flow_hash(f)), *at;
 
-	if (!tp)
-		return;
-	t.isn = tp->rcv_nxt - (__u32)tp->bytes_received - 1;
+	t.rcv_nxt = tp->rcv_nxt;
+	t.isn = t.rcv_nxt - (__u32)tp->bytes_received - 1;
 	bpf_map_update_elem(&tombstones, f, &t, BPF_ANY);
 	at = bpf_map_lookup_elem(&closed_at, &bucket);
 	if (at)
@@ -82,13 +83,15 @@ static __always_inline void closed(struct ov_service *svc, struct ov_flow *f, co
 static __always_inline void socket_state(const struct sock *sk, int from, int to)
 {
 	struct ov_service *svc;
+	struct tcp_sock *tp;
 	struct ov_flow flow;
 
 	if (to != TCP_ESTABLISHED && to != TCP_CLOSE)
 		return;
 	if (sk->__sk_common.skc_net.net->net_cookie != netns_cookie)
 		return;
-	if (!flow_of_socket(sk, &flow) || is_local(&flow))
+	tp = bpf_skc_to_tcp_sock((void *)sk);
+	if (!tp || !flow_of_socket(sk, tp, &flow) || is_local(&flow))
 		return;
 	svc = service_of(&flow);
 	if (!svc)
@@ -97,7 +100,7 @@ static __always_inline void socket_state(const struct sock *sk, int from, int to
 		opened(svc, &flow);
 	else if (to == TCP_CLOSE && from != TCP_SYN_SENT && from != TCP_SYN_RECV &&
 		 from != TCP_LISTEN && from != TCP_CLOSE)
-		closed(svc, &flow, sk);
+		closed(svc, &flow, tp);
 }
 
 #endif

@@ -130,9 +130,12 @@ struct ov_options {
 	__u8 mss_index;
 };
 
-/* A connection whose socket is gone: a tombstone. */
+/* A connection whose socket is gone: a tombstone. Sequence numbers are the
+ * client's. */
 struct ov_tombstone {
-	__u32 isn; /* the client's */
+	__u32 isn;
+	__u32 rcv_nxt;	  /* where it ended */
+	__u32 superseded; /* 1: the tuple was seen in use again */
 	__u32 pad;
 };
 

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+)
+
+// loadUnpinned loads the programs for the calling thread's network namespace,
+// attached to nothing and pinned nowhere: to be run by hand, for a measurement
+// or a test. Its tables end with it. mtu is of the interface that packets are
+// said to come in by.
+func loadUnpinned(opts Options, mtu int) (*Filter, error) {
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("raise the limit of locked memory: %w", err)
+	}
+	spec, err := loadOnevip()
+	if err != nil {
+		return nil, fmt.Errorf("read the BPF object: %w", err)
+	}
+	if err := opts.bound(spec); err != nil {
+		return nil, err
+	}
+	for _, m := range spec.Maps {
+		m.Pinning = ebpf.PinNone
+	}
+	cookie, err := netnsCookie()
+	if err != nil {
+		return nil, err
+	}
+	if err := spec.Variables["netns_cookie"].Set(cookie); err != nil {
+		return nil, fmt.Errorf("set netns_cookie: %w", err)
+	}
+	f := &Filter{offsets: map[uint32]int64{}}
+	if err := spec.LoadAndAssign(&f.objs, nil); err != nil {
+		return nil, explainLoad(err)
+	}
+	f.config.Mss4, f.config.Mss6 = clampMSS(mtu-40), clampMSS(mtu-60)
+	return f, nil
+}
