@@ -161,7 +161,7 @@ func mergeNode(name string, levels []labLevel) LabNode {
 		maps.Copy(node.Env, level.Env)
 		maps.Copy(node.Labels, level.Labels)
 		for _, line := range level.Exec {
-			if words, err := splitWords(line); err == nil && len(words) > 0 {
+			if words, err := SplitWords(line); err == nil && len(words) > 0 {
 				node.Exec = append(node.Exec, words)
 			}
 		}
@@ -171,7 +171,7 @@ func mergeNode(name string, levels []labLevel) LabNode {
 			}
 		}
 	}
-	node.Cmd, _ = splitWords(cmd) // checked where it is written
+	node.Cmd, _ = SplitWords(cmd) // checked where it is written
 	return node
 }
 

@@ -53,11 +53,15 @@ func (f *labFile) check(lab Lab) Problems {
 
 func sortedKeys(levels map[string]labLevel) []string { return slices.Sorted(maps.Keys(levels)) }
 
+// ValidLabName tells whether a lab or one of its hosts may be called so: the
+// name becomes part of file, socket and namespace names.
+func ValidLabName(name string) bool { return labNameForm.MatchString(name) }
+
 func (k *checker) labName(path, name string) {
 	switch {
 	case name == "":
 		k.fail(path, "is missing", "write a name")
-	case !labNameForm.MatchString(name):
+	case !ValidLabName(name):
 		k.fail(path, fmt.Sprintf("%q is no name", name), "write at most 30 of a-z, 0-9 and '-', with a letter or digit at both ends")
 	}
 }
@@ -67,12 +71,12 @@ func (k *checker) labLevel(at string, level labLevel) {
 	if level.Kind != "" {
 		k.among(at+".kind", level.Kind, linuxKind)
 	}
-	if _, err := splitWords(level.Cmd); err != nil {
+	if _, err := SplitWords(level.Cmd); err != nil {
 		k.fail(at+".cmd", err.Error(), "close it, or escape it with a backslash")
 	}
 	for i, line := range level.Exec {
 		path := fmt.Sprintf("%s.exec[%d]", at, i)
-		switch words, err := splitWords(line); {
+		switch words, err := SplitWords(line); {
 		case err != nil:
 			k.fail(path, err.Error(), "close it, or escape it with a backslash")
 		case len(words) == 0:

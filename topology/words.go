@@ -13,10 +13,10 @@ var (
 	errOpenEscape = errors.New("ends with a backslash")
 )
 
-// splitWords splits a command as containerlab does (shlex): by white space,
+// SplitWords splits a command as containerlab does (shlex): by white space,
 // with '...', "..." and \, and with # before a word for a comment. Nothing is
 // expanded; who wants a shell writes sh -c.
-func splitWords(line string) ([]string, error) {
+func SplitWords(line string) ([]string, error) {
 	var w wordSplitter
 	for _, r := range line {
 		w.next(r)

@@ -28,7 +28,7 @@ func TestSplitWords(t *testing.T) {
 		{`a \`, nil, errOpenEscape},
 	}
 	for _, tt := range tests {
-		got, err := splitWords(tt.line)
+		got, err := SplitWords(tt.line)
 		if err != tt.err {
 			t.Errorf("%q: error %v, want %v", tt.line, err, tt.err)
 		}

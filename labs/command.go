@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package labs
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// killDelay is how long a command may go on after it was asked to end.
+const killDelay = 2 * time.Second
+
+// command prepares argv to run as one of the host's processes. Paths inside of
+// the host are translated.
+func (h Host) command(ctx context.Context, argv []string) (*exec.Cmd, error) {
+	argv = translateAll(argv, h.Binds)
+	path, err := h.lookPath(argv[0])
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, path, argv[1:]...)
+	cmd.Args[0] = argv[0]
+	cmd.Env = h.Env
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = killDelay
+	return cmd, nil
+}
+
+// lookPath finds a program in the host's PATH, which begins with the lab's own
+// folder.
+func (h Host) lookPath(program string) (string, error) {
+	if strings.ContainsRune(program, '/') {
+		return program, nil
+	}
+	for _, word := range h.Env {
+		path, ok := strings.CutPrefix(word, "PATH=")
+		if !ok {
+			continue
+		}
+		for _, dir := range filepath.SplitList(path) {
+			if found, err := exec.LookPath(filepath.Join(dir, program)); err == nil {
+				return found, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("host %s: there is no program %q in its PATH", h.Name, program)
+}
+
+// start starts cmd in the host's network namespace.
+func (h Host) start(cmd *exec.Cmd) error {
+	if err := inNamespace(h.Namespace, cmd.Start); err != nil {
+		return fmt.Errorf("host %s: start %s: %w", h.Name, cmd.Args[0], err)
+	}
+	return nil
+}
+
+// openLog opens the host's log for appending.
+func (h Host) openLog() (*os.File, error) {
+	file, err := os.OpenFile(h.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("host %s: open log: %w", h.Name, err)
+	}
+	return file, nil
+}
+
+// detach makes cmd outlive this process: a session of its own, nothing of this
+// process's stdio, its output in the log.
+func detach(cmd *exec.Cmd, log *os.File) {
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+}
+
+// tail gives the last lines of a file, or says why it can't.
+func tail(path string, lines int) string {
+	const most = 16 << 10
+	file, err := os.Open(path)
+	if err != nil {
+		return err.Error()
+	}
+	defer file.Close() //nolint:errcheck // opened for reading
+	if info, err := file.Stat(); err == nil && info.Size() > most {
+		_, _ = file.Seek(-most, 2) // at worst the beginning is shown
+	}
+	buffer := make([]byte, most)
+	n, _ := file.Read(buffer) // what was read is shown
+	all := strings.Split(strings.TrimRight(string(buffer[:n]), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
