@@ -44,8 +44,9 @@ type tally struct {
 
 type node struct {
 	*host
-	id     topology.NodeID
-	filter *Filter
+	id       topology.NodeID
+	filter   *Filter
+	listener net.Listener
 }
 
 var (
@@ -68,15 +69,19 @@ func newCluster(t testing.TB, nodes int) *cluster {
 	c.fabric.check(c.fabric.nl.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}))
 	c.fabric.up("fabric0")
 	c.plug(c.client, clientMAC, "client")
-	c.client.address("eth0", client4.String()+"/16")
-	c.client.address("eth0", client6.String()+"/64")
-	c.client.neighbor("eth0", vip4.String(), clusterMAC)
-	c.client.neighbor("eth0", vip6.String(), clusterMAC)
+	c.addressClient()
 	for i := range nodes {
 		c.addNode(topology.NodeID(i + 1))
 	}
 	c.share(topology.LeastConnection)
 	return c
+}
+
+func (c *cluster) addressClient() {
+	c.client.address("eth0", client4.String()+"/16")
+	c.client.address("eth0", client6.String()+"/64")
+	c.client.neighbor("eth0", vip4.String(), clusterMAC)
+	c.client.neighbor("eth0", vip6.String(), clusterMAC)
 }
 
 func (c *cluster) plug(h *host, mac net.HardwareAddr, port string) {
@@ -112,8 +117,14 @@ func (c *cluster) addNode(id topology.NodeID) {
 	c.t.Helper()
 	n := &node{host: newHost(c.t, fmt.Sprintf("n%d", id)), id: id}
 	c.plug(n.host, clusterMAC, n.name)
-	n.address("eth0", fmt.Sprintf("10.77.0.%d/16", 10+id))
-	n.address("eth0", fmt.Sprintf("fd77::%d/64", 10+id))
+	c.setUpNode(n)
+}
+
+// setUpNode does what the agent does, and opens the filter.
+func (c *cluster) setUpNode(n *node) {
+	c.t.Helper()
+	n.address("eth0", fmt.Sprintf("10.77.0.%d/16", 10+n.id))
+	n.address("eth0", fmt.Sprintf("fd77::%d/64", 10+n.id))
 	n.address("lo", vip4.String()+"/32")
 	n.address("lo", vip6.String()+"/128")
 	n.neighbor("eth0", client4.String(), clientMAC)
@@ -122,7 +133,7 @@ func (c *cluster) addNode(id topology.NodeID) {
 		n.sysctl("net/ipv4/conf/"+conf+"/rp_filter", "0")
 	}
 	n.filter = openFilter(c.t, n.host, n.name)
-	n.check(n.filter.SetSelf(Self{ID: id, WindowScale: 7}))
+	n.check(n.filter.SetSelf(Self{ID: n.id, WindowScale: 7}))
 	n.check(n.filter.SetServices([]Service{{ID: webService, VIPs: []netip.Addr{vip4, vip6}, Port: 80, Policy: topology.LeastConnection}}))
 	n.check(n.filter.SetCookieKeys(testKeys(100)))
 	c.nodes = append(c.nodes, n)
@@ -201,6 +212,7 @@ func (n *node) listen(closeFirst bool) {
 		l, err = lc.Listen(context.Background(), "tcp", ":80")
 	})
 	n.check(err)
+	n.listener = l
 	n.t.Cleanup(func() { l.Close() })
 	go func() {
 		for {

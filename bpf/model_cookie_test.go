@@ -103,15 +103,11 @@ func (o offer) syn() layers.TCP {
 
 // cookie is what a scheduler should make of the SYN.
 func (o offer) cookie(f family, owner topology.NodeID, epoch uint32) cookie {
-	c := cookie{
+	return cookie{
 		client: f.from(), vip: f.to(o.port), clientISN: o.isn, epoch: epoch, owner: owner,
-		mssIndex: mssIndex(uint16(max(o.mss, 0))), wscale: noScale,
+		mssIndex: mssIndex(uint16(max(o.mss, 0))), wscale: o.scale(),
 		sack: o.sack, ecn: o.ece && o.cwr, timestamps: o.timestamps,
 	}
-	if o.wscale >= 0 {
-		c.wscale = uint8(min(o.wscale, 14)) // RFC 7323, 2.3
-	}
-	return c
 }
 
 // synAck is the answer that the SYN should get: options in the kernel's order,
