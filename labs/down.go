@@ -30,10 +30,14 @@ func Down(ctx context.Context, name string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !r.Ready && r.Builder.PID != os.Getpid() && r.Builder.Alive() {
-		return fmt.Errorf("%w: %s, by process %d; interrupt that one", ErrBuilding, r.Name, r.Builder.PID)
+	if r.Building() {
+		return r.errBuilding()
 	}
 	return r.tearDown()
+}
+
+func (r *Running) errBuilding() error {
+	return fmt.Errorf("%w: %s, by process %d; interrupt that one", ErrBuilding, r.Name, r.Builder.PID)
 }
 
 // DownAll takes all labs down and gives their names. It goes on after a

@@ -40,7 +40,7 @@ type Running struct {
 	Name    string    `json:"name"`
 	Source  string    `json:"source"`  // the name or path that it was built from
 	Folder  string    `json:"folder"`  // of the lab's files
-	Builder Process   `json:"builder"` // who builds it, or built it
+	Builder Process   `json:"builder"` // who builds it, or built it; zero once it gave up
 	Ready   bool      `json:"ready"`   // every probe succeeded once
 	Since   time.Time `json:"since"`
 	Hosts   []Host    `json:"hosts"`
@@ -92,6 +92,10 @@ func (r *Running) Labelled(label, value string) []Host {
 	}
 	return found
 }
+
+// Building tells whether a process builds the lab just now. A lab that is
+// neither Building nor Ready lost its builder, and Down clears it up.
+func (r *Running) Building() bool { return !r.Ready && r.Builder.Alive() }
 
 // save replaces lab.json as a whole.
 func (r *Running) save() error {

@@ -5,10 +5,7 @@ package labs
 // Report is a lab and what of it lives.
 type Report struct {
 	*Running
-	// Building: another process builds the lab. Neither Ready nor Building: its
-	// builder died, and Down clears up.
-	Building bool
-	Hosts    []HostReport
+	Hosts []HostReport
 }
 
 // HostReport is a host and what of it lives.
@@ -35,7 +32,7 @@ func Status(name string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	s := Report{Running: r, Building: !r.Ready && r.Builder.Alive()}
+	s := Report{Running: r}
 	for _, h := range r.Hosts {
 		host, err := h.status()
 		if err != nil {

@@ -43,7 +43,8 @@ func Up(ctx context.Context, o Options) (*Running, error) {
 	b := newBuilder(r, s, o)
 	if err := b.build(ctx); err != nil {
 		fmt.Fprintf(o.Progress, "taking lab %s down again\n", r.Name)
-		return nil, errors.Join(err, r.tearDown())
+		r.Builder = Process{}
+		return nil, errors.Join(err, r.save(), r.tearDown())
 	}
 	return r, nil
 }
@@ -56,6 +57,8 @@ func (r *Running) claim() error {
 	case errors.Is(err, ErrNotUp):
 	case err != nil:
 		return err
+	case old.Building():
+		return old.errBuilding()
 	case old.Ready:
 		return fmt.Errorf("%w: %s, since %s; take it down with: onevip lab down %s",
 			ErrAlreadyUp, r.Name, old.Since.Format(time.DateTime), r.Name)
