@@ -21,6 +21,7 @@ nsenter             util-linux
 etcdctl             etcd-client
 sshd                openssh-server
 ssh                 openssh-client
+sysctl              procps
 tcpdump             tcpdump
 jq                  jq
 ffmpeg              ffmpeg

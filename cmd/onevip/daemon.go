@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,3 +32,12 @@ func runDaemon(ctx context.Context, metrics string, registry *prometheus.Registr
 
 // notify tells systemd, if it is there to be told.
 func notify(state string) { _, _ = daemon.SdNotify(false, state) }
+
+// hostname is this machine's name, or nothing: then a flag must say it.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}

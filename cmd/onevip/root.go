@@ -38,10 +38,12 @@ func rootCommand(e *env) *cobra.Command {
 		return usageErrorf("%w\nTry: %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
+		agentCommand(e),
 		statusCommand(e),
 		nodesCommand(e),
 		servicesCommand(e),
 		connsCommand(e),
+		labCommand(e),
 		configCommand(e),
 		versionCommand(e),
 	)

@@ -30,16 +30,14 @@ func viewCommand(e *env, cmd *cobra.Command, read func(context.Context, state.St
 	v.lab.register(cmd.Flags())
 	v.out.register(cmd.Flags())
 	cmd.Args = noArgs
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return v.run(cmd.Context()) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return v.run(cmd) }
 	return cmd
 }
 
-func (v *viewer) run(ctx context.Context) error {
-	if lab, err := v.lab.choose(v.env, v.set); lab != "" || err != nil {
-		if err != nil {
-			return err
-		}
-		return runInLab(ctx, v.env, lab)
+func (v *viewer) run(cmd *cobra.Command) error {
+	ctx := cmd.Context()
+	if lab := v.lab.choose(v.env, v.set); lab != "" {
+		return runInLab(ctx, v.env, lab, cmd)
 	}
 	cluster, err := v.set.loadMember()
 	if err != nil {
