@@ -29,7 +29,9 @@ static __always_inline int quoted(struct __sk_buff *skb, struct bpf_sock_tuple *
 	return state == TCP_LISTEN ? drop(REASON_FOREIGN_ICMP) : pass(REASON_OWN_ICMP_ERROR);
 }
 
-static __noinline int icmp_v4(struct __sk_buff *skb, struct ov_config *cfg, struct ov_flow *flow)
+/* `len` is the message's, without Ethernet padding. */
+static __noinline int icmp_v4(struct __sk_buff *skb, struct ov_config *cfg, struct ov_flow *flow,
+			      __u32 len)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct {
@@ -38,13 +40,13 @@ static __noinline int icmp_v4(struct __sk_buff *skb, struct ov_config *cfg, stru
 		__be16 sport, dport;
 	} h;
 
-	if (bpf_skb_load_bytes(skb, L4_OFFSET_V4, &h.icmp, sizeof(h.icmp)))
+	if (len < sizeof(h.icmp) || bpf_skb_load_bytes(skb, L4_OFFSET_V4, &h.icmp, sizeof(h.icmp)))
 		return drop(REASON_TRUNCATED);
 	if (h.icmp.type == 8)
 		return echo(cfg, flow);
 	if (h.icmp.type != 3 && h.icmp.type != 11 && h.icmp.type != 12)
 		return drop(REASON_ICMP_OTHER);
-	if (bpf_skb_load_bytes(skb, L4_OFFSET_V4, &h, sizeof(h)))
+	if (len < sizeof(h) || bpf_skb_load_bytes(skb, L4_OFFSET_V4, &h, sizeof(h)))
 		return drop(REASON_TRUNCATED);
 	if (h.ip.version != 4 || h.ip.ihl != 5 || h.ip.protocol != IPPROTO_TCP)
 		return drop(REASON_ICMP_OTHER);
@@ -55,7 +57,8 @@ static __noinline int icmp_v4(struct __sk_buff *skb, struct ov_config *cfg, stru
 	return quoted(skb, &tuple, sizeof(tuple.ipv4));
 }
 
-static __noinline int icmp_v6(struct __sk_buff *skb, struct ov_config *cfg, struct ov_flow *flow)
+static __noinline int icmp_v6(struct __sk_buff *skb, struct ov_config *cfg, struct ov_flow *flow,
+			      __u32 len)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct {
@@ -64,7 +67,7 @@ static __noinline int icmp_v6(struct __sk_buff *skb, struct ov_config *cfg, stru
 		__be16 sport, dport;
 	} h;
 
-	if (bpf_skb_load_bytes(skb, L4_OFFSET_V6, &h.icmp, sizeof(h.icmp)))
+	if (len < sizeof(h.icmp) || bpf_skb_load_bytes(skb, L4_OFFSET_V6, &h.icmp, sizeof(h.icmp)))
 		return drop(REASON_TRUNCATED);
 	if (h.icmp.type == 128)
 		return echo(cfg, flow);
@@ -72,7 +75,7 @@ static __noinline int icmp_v6(struct __sk_buff *skb, struct ov_config *cfg, stru
 		return drop(REASON_NEIGHBOR);
 	if (h.icmp.type < 1 || h.icmp.type > 4)
 		return drop(REASON_ICMP_OTHER);
-	if (bpf_skb_load_bytes(skb, L4_OFFSET_V6, &h, sizeof(h)))
+	if (len < sizeof(h) || bpf_skb_load_bytes(skb, L4_OFFSET_V6, &h, sizeof(h)))
 		return drop(REASON_TRUNCATED);
 	if (h.ip.version != 6 || h.ip.nexthdr != IPPROTO_TCP)
 		return drop(REASON_ICMP_OTHER);

@@ -130,7 +130,7 @@ static __always_inline int on_v4(struct __sk_buff *skb, struct ov_config *cfg)
 	map_v4(&seg.flow.client, ip->saddr);
 	map_v4(&seg.flow.vip, ip->daddr);
 	if (ip->protocol == IPPROTO_ICMP)
-		return icmp_v4(skb, cfg, &seg.flow);
+		return icmp_v4(skb, cfg, &seg.flow, total - sizeof(*ip));
 	if (ip->protocol != IPPROTO_TCP)
 		return drop(REASON_NOT_TCP);
 	if ((void *)(tcp + 1) > end)
@@ -158,7 +158,7 @@ static __always_inline int on_v6(struct __sk_buff *skb, struct ov_config *cfg)
 	__builtin_memcpy(&seg.flow.client, &ip->saddr, sizeof(ip->saddr));
 	__builtin_memcpy(&seg.flow.vip, &ip->daddr, sizeof(ip->daddr));
 	if (ip->nexthdr == IPPROTO_ICMPV6)
-		return icmp_v6(skb, cfg, &seg.flow);
+		return icmp_v6(skb, cfg, &seg.flow, total - sizeof(*ip));
 	if (ip->nexthdr != IPPROTO_TCP)
 		return drop(is_extension(ip->nexthdr) ? REASON_EXT_HEADER : REASON_NOT_TCP);
 	if ((void *)(tcp + 1) > end)
