@@ -149,12 +149,10 @@ type outcome struct {
 
 // skBuff is the beginning of struct __sk_buff, which BPF_PROG_TEST_RUN takes.
 type skBuff struct {
-	_              [2]uint32
-	Mark           uint32
-	_              [7]uint32
-	Ifindex        uint32
-	_              [8]uint32
-	Data, DataLast uint32
+	_       [2]uint32
+	Mark    uint32
+	_       [7]uint32
+	Ifindex uint32
 }
 
 // verdicts by the number that the program returns.

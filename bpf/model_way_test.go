@@ -177,6 +177,7 @@ func (w *way) tcp(client, vip netip.Addr, p []byte) Reason {
 	s := tcpSegment{
 		client: addrPort(client.AsSlice(), p), vip: addrPort(vip.AsSlice(), p[2:]),
 		seq: be.Uint32(p[4:]), ack: be.Uint32(p[8:]), options: p[20:header],
+		ecnSetup: flags&0xc0 == 0xc0,
 	}
 	switch {
 	case syn && !ack:
@@ -194,6 +195,7 @@ type tcpSegment struct {
 	client, vip netip.AddrPort
 	seq, ack    uint32
 	options     []byte
+	ecnSetup    bool
 }
 
 func (w *way) syn(s tcpSegment) Reason {
@@ -209,7 +211,7 @@ func (w *way) syn(s tcpSegment) Reason {
 		return ReasonBadTCPOptions
 	}
 	if !o.timestamps {
-		w.records[record{s.client, s.vip, s.seq}] = cookie{wscale: o.scale(), sack: o.sack, ecn: o.ece && o.cwr}
+		w.records[record{s.client, s.vip, s.seq}] = cookie{wscale: o.scale(), sack: o.sack, ecn: s.ecnSetup}
 	}
 	switch {
 	case !primary:
