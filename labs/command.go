@@ -54,8 +54,26 @@ func (h Host) lookPath(program string) (string, error) {
 
 // start starts cmd in the host's network namespace.
 func (h Host) start(cmd *exec.Cmd) error {
+	if err := raiseFileLimit(); err != nil {
+		return err
+	}
 	if err := inNamespace(h.Namespace, cmd.Start); err != nil {
 		return fmt.Errorf("host %s: start %s: %w", h.Name, cmd.Args[0], err)
+	}
+	return nil
+}
+
+// raiseFileLimit lets this process and its children open as many files as they
+// may: ten thousand idle connections are a test, and the usual limit is 1024.
+// (Go raises its own limit, but hides that from children unless told so.)
+func raiseFileLimit() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("read limit of open files: %w", err)
+	}
+	limit.Cur = limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("raise limit of open files: %w", err)
 	}
 	return nil
 }

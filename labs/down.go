@@ -78,7 +78,7 @@ func (r *Running) tearDown() error {
 	if err := os.RemoveAll(r.Dir()); err != nil {
 		return fmt.Errorf("take lab %s down: %w", r.Name, err)
 	}
-	removeIfEmpty(runRoot, filepath.Dir(runRoot), dataRoot, pinRoot)
+	removeIfEmpty(runRoot, filepath.Dir(runRoot), dataRoot, filepath.Dir(dataRoot), pinRoot)
 	return nil
 }
 

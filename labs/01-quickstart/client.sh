@@ -7,5 +7,5 @@ sysctl -qw net.ipv6.conf.eth0.accept_dad=0 net.ipv4.ip_local_port_range="1024 65
 		echo "addr add 10.77.1.$i/16 dev eth0"
 		printf 'addr add fd77::1:%x/64 dev eth0 nodad\n' "$i"
 	done
-	echo "-6 route replace fd77::/64 dev eth0 src fd77::1:1"
+	echo "route replace fd77::/64 dev eth0 metric 256 src fd77::1:1"
 } | ip -batch -
