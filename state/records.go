@@ -26,6 +26,9 @@ type Cluster struct {
 	CookieRotate      Duration            `json:"cookie_rotate"`
 	ConnsMinAge       Duration            `json:"conns_min_age"`
 	ConnsMaxRate      int                 `json:"conns_max_rate"`
+	// Created is when the first leader wrote the record. A store that lost its
+	// data begins with revision 1 again; by this its terms still grow.
+	Created time.Time `json:"created"`
 }
 
 // NodeState is what the leader holds of a node.
@@ -140,6 +143,9 @@ type Slots struct {
 	Epoch     uint64            `json:"epoch"` // grows with every change
 	Primary   []topology.NodeID `json:"primary"`
 	Secondary []topology.NodeID `json:"secondary"`
+	// Nodes and Schedulers are what the table was made from.
+	Nodes      []topology.NodeID   `json:"nodes"`
+	Schedulers topology.Schedulers `json:"schedulers"`
 }
 
 // CookieKeys are the SipHash keys of SYN cookies. Key: keys/cookie; secret.

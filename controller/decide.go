@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"slices"
+	"time"
+
+	"github.com/onevip/onevip/state"
+	"github.com/onevip/onevip/topology"
+)
+
+// loadsEvery is the shortest time between two writes of the load summaries.
+const loadsEvery = time.Second
+
+// restPeriods is how many periods of the cookie's keys an id rests after its
+// owner left. Cookies live for two; one is for nodes that learn of a rotation late.
+const restPeriods = 3
+
+// Input is all that a decision of the leader depends on.
+type Input struct {
+	Config topology.Cluster
+	View   state.View
+	Now    time.Time
+	// LoadsAt is the earliest time for the next write of load summaries.
+	LoadsAt time.Time
+	// Fresh are random keys, used where keys must be made.
+	Fresh FreshKeys
+}
+
+// FreshKeys are random bytes for keys.
+type FreshKeys struct {
+	Cookie    [3][state.CookieKeyLen]byte
+	Heartbeat [state.HeartbeatKeyLen]byte
+}
+
+// Decision is what the leader shall do.
+type Decision struct {
+	// Changes of the state. None if the state is as it should be.
+	Changes []state.Change
+	// Events are what the changes mean, for the log.
+	Events []Event
+	// Warnings are what is not as it should be and stays so until somebody acts.
+	Warnings []Warning
+	// Next is when to decide again although nothing happened; zero: never.
+	Next time.Time
+}
+
+// Decide compares what is stored with what the configuration and the agents
+// say, and tells the difference. It is pure: equal inputs give equal decisions,
+// and a View that shows the changes gives no further ones.
+func Decide(in Input) Decision {
+	in.Now = in.Now.UTC().Truncate(time.Millisecond)
+	d := &decider{Input: in, ids: takeIDs(in.View)}
+	d.cluster()
+	d.services()
+	d.nodes()
+	d.restingIDs()
+	d.keys()
+	d.slots()
+	d.loads()
+	d.problems()
+	return d.out
+}
+
+// decider gathers a Decision.
+type decider struct {
+	Input
+	ids ids
+	// members are the node records as they will be, in the order of the configuration.
+	members []state.Node
+	out     Decision
+}
+
+func (d *decider) put(record any) {
+	d.out.Changes = append(d.out.Changes, state.Change{Record: record})
+}
+
+func (d *decider) drop(record any) {
+	d.out.Changes = append(d.out.Changes, state.Change{Record: record, Delete: true})
+}
+
+func (d *decider) event(e Event)     { d.out.Events = append(d.out.Events, e) }
+func (d *decider) warn(warn Warning) { d.out.Warnings = append(d.out.Warnings, warn) }
+
+// wake asks for a decision at the time given.
+func (d *decider) wake(at time.Time) {
+	if d.out.Next.IsZero() || at.Before(d.out.Next) {
+		d.out.Next = at
+	}
+}
+
+// rest is how long an id rests.
+func (d *decider) rest() time.Duration { return restPeriods * d.Config.Cookie.Rotate }
+
+func (d *decider) cluster() {
+	c := d.Config
+	want := state.Cluster{
+		Schema:            state.Schema,
+		Name:              c.Name,
+		MAC:               c.MAC,
+		Schedulers:        c.Schedulers,
+		WindowScale:       c.WindowScale,
+		HeartbeatInterval: state.Duration(c.Heartbeat.Interval),
+		HeartbeatMisses:   c.Heartbeat.Misses,
+		CookieRotate:      state.Duration(c.Cookie.Rotate),
+		ConnsMinAge:       state.Duration(c.Conns.MinAge),
+		ConnsMaxRate:      c.Conns.MaxRate,
+		Created:           d.Now,
+	}
+	if have := d.View.Cluster; have != nil {
+		if want.Created = have.Created; *have == want {
+			return
+		}
+	}
+	d.put(want)
+	d.event(Event{Kind: ClusterChanged})
+}
+
+// problems passes on what the store could not read.
+func (d *decider) problems() {
+	for _, problem := range d.View.Problems {
+		d.warn(Warning{Reason: UnreadableRecord, Text: problem})
+	}
+	for _, name := range sortedKeys(d.View.Agents) {
+		known := slices.ContainsFunc(d.Config.Nodes, func(n topology.Node) bool { return n.Name == name })
+		if !known {
+			d.warn(Warning{Reason: UnknownAgent, Node: name, Text: "an agent runs under a name that is no node of the configuration: add the node, or stop the agent"})
+		}
+	}
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"reflect"
+
+	"github.com/onevip/onevip/state"
+	"github.com/onevip/onevip/topology"
+)
+
+// services decides on the services in force: those of the configuration, each
+// under an id that stays with its name.
+func (d *decider) services() {
+	d.dropServices()
+	kept := map[topology.ServiceName]topology.ServiceID{}
+	for _, config := range d.Config.Services {
+		if have, known := d.View.Services[config.Name]; known && d.ids.keepService(have.ID) {
+			kept[config.Name] = have.ID
+		}
+	}
+	for _, config := range d.Config.Services {
+		id, ok := kept[config.Name]
+		if !ok {
+			id = d.ids.newService(config.Name)
+		}
+		d.service(serviceRecord(config, id))
+	}
+}
+
+// dropServices deletes the records of services that left the configuration.
+func (d *decider) dropServices() {
+	configured := map[topology.ServiceName]bool{}
+	for _, config := range d.Config.Services {
+		configured[config.Name] = true
+	}
+	for _, name := range sortedKeys(d.View.Services) {
+		if configured[name] {
+			continue
+		}
+		have := d.View.Services[name]
+		d.drop(have)
+		d.ids.resting.Services[name] = state.RestingService{ID: have.ID, Since: d.Now}
+		d.event(Event{Kind: ServiceRemoved, Service: name, ID: int(have.ID)})
+	}
+	for _, name := range sortedKeys(d.View.Loads) {
+		if !configured[name] {
+			d.drop(d.View.Loads[name])
+		}
+	}
+}
+
+func (d *decider) service(want state.Service) {
+	have, known := d.View.Services[want.Name]
+	if known && reflect.DeepEqual(have, want) {
+		return
+	}
+	d.put(want)
+	e := Event{Kind: ServiceAdded, Service: want.Name, ID: int(want.ID)}
+	if known {
+		e.Kind = ServiceChanged
+	}
+	d.event(e)
+}
+
+func serviceRecord(config topology.Service, id topology.ServiceID) state.Service {
+	return state.Service{
+		Schema:   state.Schema,
+		Name:     config.Name,
+		ID:       id,
+		VIPs:     config.VIPs,
+		Port:     config.Port,
+		Policy:   config.Policy,
+		MaxConns: config.MaxConns,
+		Health: state.Health{
+			Type:     config.Health.Type,
+			Path:     config.Health.Path,
+			Interval: state.Duration(config.Health.Interval),
+			Timeout:  state.Duration(config.Health.Timeout),
+			Rise:     config.Health.Rise,
+			Fall:     config.Health.Fall,
+		},
+	}
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"log/slog"
+
+	"github.com/onevip/onevip/topology"
+)
+
+// EventKind says what happened.
+type EventKind string
+
+// The kinds.
+const (
+	ClusterChanged    EventKind = "cluster settings written"
+	NodeAdded         EventKind = "node added"
+	NodeUp            EventKind = "node up"
+	NodeLost          EventKind = "node lost"
+	NodeRestarted     EventKind = "node restarted"
+	NodeChanged       EventKind = "node changed"
+	NodeRemoved       EventKind = "node removed"
+	ServiceAdded      EventKind = "service added"
+	ServiceChanged    EventKind = "service changed"
+	ServiceRemoved    EventKind = "service removed"
+	SlotsMoved        EventKind = "slots moved"
+	HeartbeatKeyMade  EventKind = "heartbeat key made"
+	CookieKeysMade    EventKind = "cookie keys made"
+	CookieKeysRotated EventKind = "cookie keys rotated"
+)
+
+// Event is one thing that a decision makes happen.
+type Event struct {
+	Kind    EventKind
+	Node    topology.NodeName
+	Service topology.ServiceName
+	ID      int    // of Node or Service
+	Epoch   uint64 // of slots or keys
+}
+
+// attrs are the event's details for the log.
+func (e Event) attrs() []slog.Attr {
+	var attrs []slog.Attr
+	if e.Node != "" {
+		attrs = append(attrs, slog.String("node", string(e.Node)), slog.Int("id", e.ID))
+	}
+	if e.Service != "" {
+		attrs = append(attrs, slog.String("service", string(e.Service)), slog.Int("id", e.ID))
+	}
+	if e.Epoch != 0 {
+		attrs = append(attrs, slog.Uint64("epoch", e.Epoch))
+	}
+	return attrs
+}
+
+// level of the event in the log: the routine is for those who look closely.
+func (e Event) level() slog.Level {
+	switch e.Kind {
+	case NodeLost:
+		return slog.LevelWarn
+	case CookieKeysRotated:
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
+// WarningReason says what is not as it should be.
+type WarningReason string
+
+// The reasons.
+const (
+	NoFreeID         WarningReason = "no-free-id"
+	NoMAC            WarningReason = "no-mac"
+	SameMAC          WarningReason = "same-mac"
+	OtherMAC         WarningReason = "other-mac"
+	NoNodeUp         WarningReason = "no-node-up"
+	UnknownAgent     WarningReason = "unknown-agent"
+	UnreadableRecord WarningReason = "unreadable-record"
+)
+
+// Warning is something that stays until somebody acts. Warnings can be compared.
+type Warning struct {
+	Reason WarningReason
+	Node   topology.NodeName
+	Text   string // what is wrong, and what to do
+}
