@@ -35,6 +35,8 @@ type agent struct {
 	register  func(*metrics) (func(), error)
 	installer *installer
 	checkers  *checkers
+	// startConns begins the connections' writer, once there is a filter.
+	startConns func(filter)
 
 	events   chan event       // from checks and survey
 	frames   chan []byte      // from the wire
@@ -42,18 +44,18 @@ type agent struct {
 	rules    chan connRules   // to the connections' writer
 	surveyed chan []netip.AddrPort
 
+	queue     []event // step is at the first
 	beat      *time.Ticker
 	interval  time.Duration // of beat; 0: not known yet
 	loads     *time.Timer   // runs while loadsSoon
 	loadsSoon bool
 	lastLoads time.Time
 
-	want       *tables   // not nil: the last install failed
-	retryAt    time.Time // when to try again
-	blind      bool      // counts can't be read: said once
-	mute       bool      // heartbeats can't be sent: said once
-	stale      bool      // loads can't be written: said once
-	startConns func(filter)
+	want    *tables   // not nil: the last install failed
+	retryAt time.Time // when to try again
+	blind   bool      // counts can't be read: said once
+	mute    bool      // heartbeats can't be sent: said once
+	stale   bool      // loads can't be written: said once
 }
 
 // parts are what an agent is made of, on a real machine or in a test.
@@ -198,10 +200,17 @@ func (a *agent) onUpdate(ctx context.Context, u state.Update) {
 	}
 }
 
-// step asks core about an event and does what it says.
+// step asks core about an event and does what it says. Events that come of doing
+// it wait until all is done: what core said before it knew of them is older.
 func (a *agent) step(ctx context.Context, ev event) {
-	for _, act := range a.core.Step(time.Now(), ev) {
-		a.do(ctx, act)
+	a.queue = append(a.queue, ev)
+	if len(a.queue) > 1 {
+		return // called by do
+	}
+	for ; len(a.queue) > 0; a.queue = a.queue[1:] {
+		for _, act := range a.core.Step(time.Now(), a.queue[0]) {
+			a.do(ctx, act)
+		}
 	}
 }
 

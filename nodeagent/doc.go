@@ -5,11 +5,12 @@
 // nodes by heartbeats how loaded and how well this one is, and keeps the load
 // table that the node's scheduler picks from.
 //
-// Package files come in two kinds. Deciding: heartbeat, peers, settle, warmth,
-// loads, health, tables, conntable, record and the core that joins them; these
-// have no clock and do no I/O, core.Step maps an event to actions. Doing: loop,
-// installer, wire, checker, sockdiag, host, journal, preflight; these carry the
-// actions out. Metrics and logs are written where things are done.
+// Files come in two kinds. Deciding: heartbeat, peers, settle, warmth, loads,
+// health, tables, conntable, record, and the core that joins them. These have no
+// clock and do no I/O: core.Step maps an event and a time to actions. Doing:
+// agent (the loop), do, installer, wire, checker, connwriter, sockdiag, host with
+// sysctl, addresses and journal, preflight. Metrics are counted and logs written
+// where things are done.
 //
 // The agent is not in the packet's way. When it stops, by itself or by force,
 // the programs stay attached and connections go on; Cleanup removes all.

@@ -64,7 +64,7 @@ func (s *serviceLoads) update(now time.Time, self topology.NodeID, all []standin
 	for _, st := range all {
 		n := s.node(now, st)
 		isListed := slices.Contains(listed, st.node)
-		n.warm.pass(now, n.listed)
+		n.warm.pass(now, n.listed || s.isNew(now))
 		settled := n.account.settle(now, assigned[st.node], st.adopted, st.incarnation)
 		if !isListed {
 			n.listed = false
@@ -100,13 +100,13 @@ func (s *serviceLoads) choose(all []standing) (listed []topology.NodeID) {
 	return listed
 }
 
-// node finds or makes the memory of a node. While this agent and the service are
+// node finds or makes the memory of a node. While this agent or the service is
 // new all nodes are warm, so that a cluster that starts is even from the first
 // connection; who comes later, or from a reboot, is cold.
 func (s *serviceLoads) node(now time.Time, st standing) *nodeLoad {
 	n := s.nodes[st.node]
 	if n == nil {
-		n = &nodeLoad{boot: st.incarnation, warm: warmth{at: now}}
+		n = &nodeLoad{boot: st.incarnation, warm: warmth{at: now, level: oneIf(s.isNew(now))}}
 		s.nodes[st.node] = n
 	}
 	if st.incarnation != 0 && st.incarnation != n.boot {
@@ -115,11 +115,11 @@ func (s *serviceLoads) node(now time.Time, st standing) *nodeLoad {
 		}
 		n.boot = st.incarnation
 	}
-	if now.Sub(s.since) < slowStart {
-		n.warm.level = 1
-	}
 	return n
 }
+
+// isNew tells whether this agent, or the service, is new.
+func (s *serviceLoads) isNew(now time.Time) bool { return now.Sub(s.since) < slowStart }
 
 // rebase sets Base in the table. Nodes that were listed with the same weight
 // keep their shares relative to each other; who is new, or has another weight,
