@@ -59,7 +59,7 @@ func (s *Session) sendFilePart(r io.Reader, n int64) error {
 	if err := writeMore(s.conn, s.head(header{frameData, int(n)})); err != nil {
 		return s.broken(err)
 	}
-	sent, err := io.CopyN(s.conn, r, n)
+	sent, err := copyFile(s.conn, r, n)
 	if err == nil && sent < n {
 		err = io.ErrUnexpectedEOF
 	}
@@ -69,4 +69,16 @@ func (s *Session) sendFilePart(r io.Reader, n int64) error {
 	}
 	s.out += uint64(n)
 	return s.wrote(nil)
+}
+
+// copyFile copies n bytes. The kernel is used only if the file is at most one
+// io.LimitedReader away.
+func copyFile(w io.Writer, r io.Reader, n int64) (int64, error) {
+	l, ok := r.(*io.LimitedReader)
+	if !ok {
+		return io.CopyN(w, r, n)
+	}
+	sent, err := io.CopyN(w, l.R, n)
+	l.N -= sent
+	return sent, err
 }
