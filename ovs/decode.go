@@ -16,7 +16,7 @@ import (
 func speaks13(m message) bool {
 	const versionBitmap = 1
 	c := cursor{b: m.body}
-	for len(c.b) >= 4 {
+	for !c.bad && len(c.b) >= 4 {
 		kind, length := c.u16(), int(c.u16())
 		element := c.sub(length - 4)
 		c.skip(min(padding(length), len(c.b)))
