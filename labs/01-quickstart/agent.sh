@@ -1,6 +1,9 @@
 #!/bin/sh
 # The agent of this node. Its run folder is the lab's, so that a lab may be up
-# twice.
+# twice. It may be killed by agent.pid and started again.
 set -eu
+run=${ONEVIP_RUN:-/run/onevip}
+mkdir -p "$run"
+echo $$ >"$run/agent.pid"
 exec onevip agent --config "$(dirname "$0")/cluster.yaml" --node "${ONEVIP_HOST:-$(hostname)}" --interface eth0 \
-	--run-dir "${ONEVIP_RUN:-/run/onevip}"
+	--run-dir "$run"
