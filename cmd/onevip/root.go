@@ -38,6 +38,7 @@ func rootCommand(e *env) *cobra.Command {
 		return usageErrorf("%w\nTry: %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
+		controllerCommand(e),
 		agentCommand(e),
 		statusCommand(e),
 		nodesCommand(e),
