@@ -33,7 +33,7 @@ func (l *labFlag) choose(e *env, set *settings) string {
 	if l.name != "" {
 		return l.name
 	}
-	if set.configured() || set.origin("cluster") != "" {
+	if set.configured() || set.origin("config") != "" || set.origin("cluster") != "" {
 		return ""
 	}
 	up, err := labs.List()

@@ -35,7 +35,9 @@ type helperArgs struct {
 	froms    int        // number of client addresses, counted up
 	count    int
 	parallel int
-	rate     int // per second
+	rate     int    // per second
+	listen   string // etcd's client URL
+	data     string // etcd's folder
 }
 
 func runHelper(verb string, args []string) error {
@@ -44,8 +46,7 @@ func runHelper(verb string, args []string) error {
 		"rate":     helpRate,
 		"hold":     helpHold,
 		"lopsided": helpLopsided,
-		"serve":    helpServe,
-		"upload":   helpUpload,
+		"etcd":     helpEtcd,
 	}
 	run, ok := verbs[verb]
 	if !ok {
@@ -60,6 +61,8 @@ func runHelper(verb string, args []string) error {
 	flags.IntVar(&a.count, "n", 1, "connections or requests")
 	flags.IntVar(&a.parallel, "parallel", 4, "at a time")
 	flags.IntVar(&a.rate, "rate", 0, "requests per second, open loop")
+	flags.StringVar(&a.listen, "listen", "", "etcd: client URL")
+	flags.StringVar(&a.data, "data", "", "etcd: data folder")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestGigabyteDownAndUp(t *testing.T) {
+	quickstart.use(t)
+	want := sha256Of(quickstart.run(t, "n1", "sh", "-c", "sha256sum $ONEVIP_FILES/1g"))
+	for _, f := range families {
+		t.Run(f.name+"/down", func(t *testing.T) {
+			got := sha256Of(quickstart.run(t, "client", "sh", "-c", "set -o pipefail 2>/dev/null; curl -fsS --max-time 60 "+f.url("/1g")+" | sha256sum"))
+			if got != want {
+				t.Errorf("sha256 %s, want %s", got, want)
+			}
+		})
+		t.Run(f.name+"/up", func(t *testing.T) { uploadGigabyte(t, f, want) })
+	}
+}
+
+// uploadGigabyte uploads the file and finds it on one node, whole.
+func uploadGigabyte(t *testing.T, f family, want string) {
+	name := "up-" + f.name
+	quickstart.run(t, "client", "sh", "-c", "curl -fsS --max-time 60 -T $ONEVIP_FILES/1g "+f.url("/upload/"+name))
+	for _, node := range nodes {
+		out, err := quickstart.try(node, "sh", "-c", "sha256sum $ONEVIP_DATA/upload/"+name+" && rm $ONEVIP_DATA/upload/"+name)
+		if err != nil {
+			continue // another node has it
+		}
+		if got := sha256Of(out); got != want {
+			t.Errorf("%s got sha256 %s, want %s", node, got, want)
+		}
+		return
+	}
+	t.Error("no node has the upload")
+}
+
+func sha256Of(out string) string { return strings.Fields(out + " none")[0] }
+
+func TestH2load(t *testing.T) {
+	quickstart.use(t)
+	for _, f := range families {
+		out := quickstart.run(t, "client", "h2load", "--h1", "-n", "5000", "-c", "50", f.url("/1k"))
+		if !strings.Contains(out, "5000 succeeded, 0 failed, 0 errored, 0 timeout") {
+			t.Errorf("%s: h2load:\n%s", f.name, out)
+		}
+	}
+}
+
+// Ten thousand connections that do nothing: all are still there, at the node
+// that had them, when they speak again.
+func TestTenThousandIdleConnections(t *testing.T) {
+	quickstart.use(t)
+	args := families[0].requests(10_000, "-parallel", "32")
+	holder := quickstart.startCommand(t, "client", helperCommand(t, "hold", args...)...)
+	stdin, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	reader := bufio.NewReader(stdout)
+	if line, err := reader.ReadString('\n'); line != "held\n" {
+		t.Fatalf("holder says %q (%v)", line, err)
+	}
+	eventually(t, 2*patience, func() error {
+		if _, active := quickstart.web(t); active < 10_000 {
+			return fmt.Errorf("the cluster counts %d active connections of 10000", active)
+		}
+		return nil
+	})
+	if err := stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again tally
+	if err := json.Unmarshal(answer, &again); err != nil {
+		t.Fatalf("holder: %v\n%s", err, answer)
+	}
+	if again.Failed > 0 {
+		t.Errorf("%d of 10000 failed when used again: %q", again.Failed, again.Errors)
+	}
+	checkShares(t, again.Answers, map[string]int{"n1": 2500, "n2": 2500, "n3": 2500, "n4": 2500})
+}
+
+// A client behind a NAT with few ports uses tuples again that are in TIME_WAIT.
+func TestTwoHundredPorts(t *testing.T) {
+	quickstart.use(t)
+	old := quickstart.run(t, "client", "sysctl", "-n", "net.ipv4.ip_local_port_range")
+	quickstart.run(t, "client", "sysctl", "-qw", "net.ipv4.ip_local_port_range=20000 20199")
+	t.Cleanup(func() { quickstart.run(t, "client", "sysctl", "-qw", "net.ipv4.ip_local_port_range="+old) })
+
+	for _, timestamps := range []string{"1", "0"} {
+		t.Run("timestamps="+timestamps, func(t *testing.T) {
+			quickstart.setTimestamps(t, timestamps)
+			before := quickstart.counters(t, "client")
+			done := quickstart.wrk(t, families[0], "/1k", "10s", "20")
+			after := quickstart.counters(t, "client")
+			if done.errors != "" || done.slowest >= 900 {
+				t.Errorf("wrk: errors %q, slowest %.0f ms", done.errors, done.slowest)
+			}
+			if lost := after["TcpExtTCPSynRetrans"] - before["TcpExtTCPSynRetrans"]; lost > 0 {
+				t.Errorf("%d SYNs were sent again in %d connections", lost, done.requests)
+			}
+			if done.requests < 2000 {
+				t.Errorf("only %d requests: 200 ports were hardly used again", done.requests)
+			}
+		})
+	}
+}
+
+// setTimestamps switches the client's TCP timestamps for one test.
+func (l *lab) setTimestamps(t *testing.T, value string) {
+	t.Helper()
+	l.run(t, "client", "sysctl", "-qw", "net.ipv4.tcp_timestamps="+value)
+	t.Cleanup(func() { l.run(t, "client", "sysctl", "-qw", "net.ipv4.tcp_timestamps=1") })
+}
+
+var scaled = regexp.MustCompile(`wscale:(\d+),(\d+)`)
+
+// Without timestamps the cookie has no room for the window scale; the owner
+// remembers it from the SYN.
+func TestWithoutTimestampsWindowScalingIsKept(t *testing.T) {
+	quickstart.use(t)
+	quickstart.setTimestamps(t, "0")
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			download := quickstart.startCommand(t, "client", "curl", "-s", "--limit-rate", "10M", "-o", "/dev/null", f.url("/1g"))
+			if err := download.Start(); err != nil {
+				t.Fatal(err)
+			}
+			filter := []string{"dst", strings.Trim(f.vip, "[]")}
+			eventually(t, patience, func() error {
+				out := quickstart.run(t, "client", append([]string{"ss", "-tinH", "state", "established"}, filter...)...)
+				m := scaled.FindStringSubmatch(out)
+				if m == nil || m[1] == "0" || strings.Contains(out, " ts ") {
+					return fmt.Errorf("the client's socket says %q", out)
+				}
+				return nil
+			})
+			if err := download.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+			_ = download.Wait() // killed
+		})
+	}
+}
+
+// SSH: the server speaks first, on a connection that it never saw a SYN of.
+func TestSSH(t *testing.T) {
+	variant.use(t)
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			seen := map[string]bool{}
+			for range 8 {
+				out := variant.run(t, "client", "ssh", "-F", "none", "-i", variant.file("client_key"),
+					"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+					"-o", "BatchMode=yes", "-o", "ConnectTimeout=5",
+					"root@"+strings.Trim(f.vip, "[]"), "ip -o -4 addr show dev eth0")
+				seen[out] = true
+			}
+			if len(seen) < 2 {
+				t.Errorf("eight logins all reached the same node: %v", seen)
+			}
+		})
+	}
+}
