@@ -24,7 +24,9 @@ func (f family) handshake(timestamps bool) cookie {
 // remember puts the record of the handshake's SYN where on_syn would.
 func (r *rig) remember(t testing.TB, f family, c cookie) {
 	t.Helper()
+	f.client = c.client.Addr()
 	key := onevipOvSynKey{Flow: f.flow(c.vip.Port()), Isn: c.clientISN}
+	key.Flow.ClientPort = networkOrder(c.client.Port())
 	record := onevipOvOptions{Wscale: c.wscale, Sack: bit(c.sack), Ecn: bit(c.ecn), MssIndex: c.mssIndex}
 	if err := r.f.objs.SynRecords.Put(key, record); err != nil {
 		t.Fatal(err)
@@ -87,30 +89,43 @@ func TestFixtureOwnAnswersAreAccepted(t *testing.T) {
 
 // The kfunc works on a packet of a real interface only: it refuses every test
 // run. That it was asked proves that all checks before it let the segment by.
+// TestFixtureAdoption has the rest of the way.
 func TestFixtureValidCookieWithListener(t *testing.T) {
 	r := newRig(t)
 	key := testKeys(100).Current
-	for _, f := range families {
-		r.listen(t, netip.AddrPortFrom(f.vip, webPort))
-	}
 	r.eachHandshake(t, func(t *testing.T, f family, c cookie) {
 		c.vip = f.to(webPort)
 		if !c.timestamps {
 			r.remember(t, f, c)
 		}
-		r.expect(t, f.segment(webPort, c.ack(key)), ReasonAdoptMPTCP)
+		ack := f.segment(webPort, c.ack(key))
+		r.listen(t, c.vip).Close()
+		r.expect(t, ack, ReasonResetNoListener)
+		l := r.listen(t, c.vip)
+		r.expect(t, ack, ReasonAdoptRefused)
+		l.Close()
+		l = r.listenAs(t, c.vip, true)
+		r.expect(t, ack, ReasonAdoptMPTCP)
+		l.Close()
 	})
 }
 
-// listen opens a plain TCP listener that lives as long as the test.
+// listen opens a plain TCP listener that lives as long as the test at most.
 func (r *rig) listen(t testing.TB, at netip.AddrPort) *net.TCPListener {
 	t.Helper()
-	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+	return r.listenAs(t, at, false)
+}
+
+func (r *rig) listenAs(t testing.TB, at netip.AddrPort, multipath bool) *net.TCPListener {
+	t.Helper()
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(multipath)
+	l, err := lc.Listen(t.Context(), "tcp", at.String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	return l
+	return l.(*net.TCPListener)
 }
 
 // Whatever bit of a segment is changed, of those that the MAC covers, the

@@ -55,7 +55,7 @@ func TestFixtureRandomFrames(t *testing.T) {
 		}
 	}
 	t.Logf("reasons seen: %v", seen)
-	for _, reason := range []Reason{ReasonAnswered, ReasonOwn, ReasonAdoptMPTCP, ReasonResetNoListener, ReasonCookieMismatch, ReasonOwnICMPError, ReasonBadTCPOptions, ReasonTruncated} {
+	for _, reason := range []Reason{ReasonAnswered, ReasonOwn, ReasonAdoptRefused, ReasonResetNoListener, ReasonCookieMismatch, ReasonOwnICMPError, ReasonBadTCPOptions, ReasonTruncated} {
 		if seen[reason] == 0 {
 			t.Errorf("no frame got to %s: the generator is too weak", reason)
 		}

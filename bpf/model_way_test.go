@@ -252,7 +252,7 @@ func (w *way) unowned(s tcpSegment) Reason {
 		return ReasonCookieMismatch
 	}
 	if slices.Contains(w.listeners, s.vip.Port()) {
-		return ReasonAdoptMPTCP // what the kfunc says to any test run
+		return ReasonAdoptRefused // what the kfunc says to any test run
 	}
 	return ReasonResetNoListener
 }

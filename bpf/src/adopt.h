@@ -12,13 +12,13 @@
 extern int bpf_sk_assign_tcp_reqsk(struct __sk_buff *s, struct sock *sk,
 				   struct bpf_tcp_req_attrs *attrs, int attrs__sz) __ksym;
 
-#define EINVAL 22
-
-static __always_inline void fill_attrs(struct ov_config *cfg, struct options *ts, struct cookie *c,
+/* The kernel takes no MSS below that of the least MTU (1280 for IPv6, RFC 8200). */
+static __always_inline void fill_attrs(struct ov_config *cfg, struct segment *seg,
+				       struct options *ts, struct cookie *c,
 				       struct bpf_tcp_req_attrs *a)
 {
 	__builtin_memset(a, 0, sizeof(*a));
-	a->mss = mss_of(c->opt.mss_index);
+	a->mss = mss_of(c->opt.mss_index || !seg->v6 ? c->opt.mss_index : 1);
 	a->wscale_ok = c->opt.wscale != NO_WSCALE;
 	if (a->wscale_ok) {
 		a->snd_wscale = c->opt.wscale;
@@ -56,9 +56,9 @@ static __always_inline bool is_duplicate(struct segment *seg)
 }
 
 /* The MPTCP listener is the refusal that operators meet: it has its own reason. */
-static __always_inline enum reason refusal(int err)
+static __always_inline enum reason refusal(struct bpf_sock *listener)
 {
-	return err == -EINVAL ? REASON_ADOPT_MPTCP : REASON_ADOPT_REFUSED;
+	return bpf_skc_to_mptcp_sock(listener) ? REASON_ADOPT_MPTCP : REASON_ADOPT_REFUSED;
 }
 
 /*
@@ -80,7 +80,7 @@ static __noinline int check_adoption(struct __sk_buff *skb, struct ov_config *cf
 		return err;
 	if (is_duplicate(seg))
 		return REASON_DUPLICATE;
-	fill_attrs(cfg, &ts, &c, attrs);
+	fill_attrs(cfg, seg, &ts, &c, attrs);
 	return COOKIE_VALID;
 }
 

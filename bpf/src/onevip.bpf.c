@@ -66,7 +66,7 @@ static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *c
 	if (!listener)
 		return reply_rst(skb, seg, REASON_RESET_NO_LISTENER);
 	err = bpf_sk_assign_tcp_reqsk(skb, listener, &attrs, sizeof(attrs));
-	return err ? drop(refusal(err)) : pass(REASON_ADOPTED);
+	return err ? drop(refusal(skc)) : pass(REASON_ADOPTED);
 }
 
 /* Not a SYN: does this kernel have a socket for it? */
