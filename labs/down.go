@@ -23,17 +23,16 @@ const (
 // failure. The error is ErrNotUp if there is no such lab, and ErrBuilding while
 // another process builds it. An empty name means the only lab that is up.
 func Down(ctx context.Context, name string) error {
-	r, err := Find(name)
-	if err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if r.Building() {
-		return r.errBuilding()
-	}
-	return r.tearDown()
+	return withLock(func() error {
+		r, err := Find(name)
+		if err = errors.Join(ctx.Err(), err); err != nil {
+			return err
+		}
+		if r.Building() {
+			return r.errBuilding()
+		}
+		return r.tearDown()
+	})
 }
 
 func (r *Running) errBuilding() error {
@@ -62,7 +61,7 @@ func DownAll(ctx context.Context) ([]string, error) {
 }
 
 // tearDown removes all that the lab may have made. The lab's folder goes last:
-// as long as something is left, Down finds it.
+// as long as something is left, Down finds it. The caller holds the lock.
 func (r *Running) tearDown() error {
 	if err := r.killAll(); err != nil {
 		return err

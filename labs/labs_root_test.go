@@ -233,6 +233,30 @@ func TestUpFailures(t *testing.T) {
 	})
 }
 
+// Of two that build the same lab at once one succeeds, and the other one does
+// it no harm.
+func TestUpTwiceAtOnce(t *testing.T) {
+	needRoot(t)
+	name := instance(t)
+	results := make(chan error)
+	for range 2 {
+		go func() {
+			_, err := Up(t.Context(), Options{Lab: "testdata/pair", Instance: name})
+			results <- err
+		}()
+	}
+	first, second := <-results, <-results
+	if first == nil {
+		first, second = second, first
+	}
+	if second != nil || !(errors.Is(first, ErrBuilding) || errors.Is(first, ErrAlreadyUp)) {
+		t.Errorf("results: %v, %v", first, second)
+	}
+	if got := run(t, name, "a", "curl", "-fsS", "--max-time", "5", "http://10.0.0.2/small"); len(got) != 1000 {
+		t.Errorf("the lab gives %d bytes", len(got))
+	}
+}
+
 // A builder that is killed leaves a lab that Down removes, and that another Up
 // replaces. As long as it lives, nobody else touches the lab.
 func TestKilledBuilder(t *testing.T) {

@@ -102,6 +102,10 @@ func TestQuickstartContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	text, err := fs.ReadFile(s.files, topologyFile)
+	if err != nil || bytes.ContainsRune(text, '$') {
+		t.Errorf("containerlab would expand a $ (error %v)", err)
+	}
 	var hosts []string
 	for _, n := range s.lab.Nodes {
 		hosts = append(hosts, n.Name)

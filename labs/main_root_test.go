@@ -82,12 +82,20 @@ func run(t *testing.T, lab, host string, argv ...string) string {
 }
 
 // identities are those of the lab's namespaces, to look for their processes
-// when the names are gone.
+// when the names are gone. They are held open: the kernel gives the identity of
+// a namespace that is gone to the next one.
 func identities(t *testing.T, r *Running) map[nsID]bool {
 	t.Helper()
 	ids, err := r.namespaces()
 	if err != nil || len(ids) != len(r.Hosts) {
 		t.Fatalf("%d namespaces for %d hosts, error %v", len(ids), len(r.Hosts), err)
+	}
+	for _, h := range r.Hosts {
+		ns, err := os.Open(netnsPath(h.Namespace))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = ns.Close() })
 	}
 	return ids
 }

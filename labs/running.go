@@ -113,8 +113,8 @@ func (r *Running) save() error {
 	return nil
 }
 
-// read gives the lab with that name. A folder without lab.json is a lab whose
-// builder died before it had made anything else.
+// read gives the lab with that name. A folder without lab.json is a lab of
+// which nothing else is left, or was made.
 func read(name string) (*Running, error) {
 	r := &Running{Name: name}
 	if _, err := os.Stat(r.Dir()); errors.Is(err, fs.ErrNotExist) {

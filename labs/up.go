@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -37,20 +35,18 @@ func Up(ctx context.Context, o Options) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.claim(); err != nil {
+	if err := withLock(r.claim); err != nil {
 		return nil, err
 	}
-	b := newBuilder(r, s, o)
-	if err := b.build(ctx); err != nil {
+	if err := newBuilder(r, s, o).build(ctx); err != nil {
 		fmt.Fprintf(o.Progress, "taking lab %s down again\n", r.Name)
-		r.Builder = Process{}
-		return nil, errors.Join(err, r.save(), r.tearDown())
+		return nil, errors.Join(err, withLock(r.giveUp))
 	}
 	return r, nil
 }
 
-// claim makes the lab's folder, which only one process can, and writes down
-// what will be made. The remains of a builder that died are removed first.
+// claim makes the lab's folder and writes down what will be made. The remains
+// of a builder that died are removed first. The caller holds the lock.
 func (r *Running) claim() error {
 	old, err := read(r.Name)
 	switch {
@@ -72,32 +68,18 @@ func (r *Running) claim() error {
 			return fmt.Errorf("namespace %s exists and is not this lab's; remove it with: ip netns del %s", h.Namespace, h.Namespace)
 		}
 	}
-	if err := makeFolder(r.Dir()); err != nil {
+	if r.Builder, err = processOf(os.Getpid()); err != nil {
 		return err
 	}
-	if r.Builder, err = processOf(os.Getpid()); err == nil {
-		err = r.save()
+	if err := os.MkdirAll(r.Dir(), 0o755); err != nil {
+		return fmt.Errorf("make lab folder: %w", err)
 	}
-	if err != nil {
-		return errors.Join(err, r.tearDown())
-	}
-	return nil
+	return r.save()
 }
 
-// makeFolder makes the folder that nobody else may have made. Its parent may
-// vanish meanwhile, with the last lab that another process takes down.
-func makeFolder(dir string) error {
-	for range 3 {
-		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-			return fmt.Errorf("make lab folder: %w", err)
-		}
-		err := os.Mkdir(dir, 0o755)
-		switch {
-		case errors.Is(err, fs.ErrExist):
-			return fmt.Errorf("%w: %s", ErrBuilding, filepath.Base(dir))
-		case !errors.Is(err, fs.ErrNotExist):
-			return err
-		}
-	}
-	return fmt.Errorf("make lab folder %s: its parent is removed again and again", dir)
+// giveUp takes down what could not be built. If that fails too, Down may try
+// again. The caller holds the lock.
+func (r *Running) giveUp() error {
+	r.Builder = Process{}
+	return errors.Join(r.save(), r.tearDown())
 }

@@ -125,12 +125,13 @@ func ParseLab(name string, data []byte) (Lab, error) {
 }
 
 // levels gives what applies to a node, the least specific first: defaults,
-// kind, group, node.
-func (f *labFile) levels(node string) []labLevel {
+// kind, group, node; and the name of that group.
+func (f *labFile) levels(node string) (levels []labLevel, group string) {
 	own, defaults := f.Topology.Nodes[node], f.Topology.Defaults
-	group := f.Topology.Groups[first(own.Group, defaults.Group)]
-	kind := first(own.Kind, group.Kind, defaults.Kind)
-	return []labLevel{defaults, f.Topology.Kinds[kind], group, own}
+	kindName := first(own.Kind, f.Topology.Groups[first(own.Group, defaults.Group)].Kind, defaults.Kind)
+	kind := f.Topology.Kinds[kindName]
+	group = first(own.Group, kind.Group, defaults.Group)
+	return []labLevel{defaults, kind, f.Topology.Groups[group], own}, group
 }
 
 // merge applies containerlab's rules: the most specific single value holds,
@@ -138,7 +139,8 @@ func (f *labFile) levels(node string) []labLevel {
 func (f *labFile) merge() Lab {
 	lab := Lab{Name: f.Name}
 	for _, name := range slices.Sorted(maps.Keys(f.Topology.Nodes)) {
-		lab.Nodes = append(lab.Nodes, mergeNode(name, f.levels(name)))
+		levels, group := f.levels(name)
+		lab.Nodes = append(lab.Nodes, mergeNode(LabNode{Name: name, Group: group}, levels))
 	}
 	for _, cable := range f.Topology.Links {
 		link := LabLink{MTU: cable.MTU}
@@ -150,12 +152,11 @@ func (f *labFile) merge() Lab {
 	return lab
 }
 
-func mergeNode(name string, levels []labLevel) LabNode {
-	node := LabNode{Name: name, Env: map[string]string{}, Labels: map[string]string{}}
+func mergeNode(node LabNode, levels []labLevel) LabNode {
+	node.Env, node.Labels = map[string]string{}, map[string]string{}
 	var cmd string
 	for _, level := range levels {
 		node.Kind = first(level.Kind, node.Kind)
-		node.Group = first(level.Group, node.Group)
 		node.Image = first(level.Image, node.Image)
 		cmd = first(level.Cmd, cmd)
 		maps.Copy(node.Env, level.Env)

@@ -105,7 +105,8 @@ func (k *checker) labNode(at string, node LabNode, f *labFile) {
 		k.fail(at+".group", fmt.Sprintf("there is no group %q", node.Group), suggest(node.Group, groups))
 	}
 	mode := ""
-	for _, level := range f.levels(node.Name) {
+	levels, _ := f.levels(node.Name)
+	for _, level := range levels {
 		mode = first(level.NetworkMode, mode)
 	}
 	if mode != "none" {

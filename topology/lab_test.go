@@ -129,6 +129,25 @@ f:10: topology.links[3].mtu: 9 is out of range; write 68 to 65535`},
 	}
 }
 
+// The group may come from the kind, and the kind from the group.
+func TestParseLabGroupsAndKinds(t *testing.T) {
+	lab, err := ParseLab("f", []byte(`name: a
+topology:
+  defaults: {network-mode: none}
+  kinds: {linux: {group: g, image: of-kind}}
+  groups: {g: {env: {A: of-group}}, h: {kind: linux}}
+  nodes: {n1: {kind: linux}, n2: {group: h}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n1, _ := lab.Node("n1")
+	n2, _ := lab.Node("n2")
+	if n1.Group != "g" || n1.Env["A"] != "of-group" || n2.Group != "h" || n2.Kind != "linux" || n2.Image != "of-kind" {
+		t.Errorf("n1 %+v, n2 %+v", n1, n2)
+	}
+}
+
 // A command for a shell stays one word.
 func TestParseLabKeepsShellText(t *testing.T) {
 	file := strings.Replace(levelsLab, "cmd: node.sh", `cmd: sh -c "trap exit TERM; sleep infinity & wait"`, 1)
