@@ -94,9 +94,9 @@ func (c Cookie) Kind() Kind { return Kind(c >> 24) }
 // Node is the member that the flow is about, or 0.
 func (c Cookie) Node() topology.NodeID { return topology.NodeID(c) }
 
-// withRound stamps the term into the cookie.
+// withRound stamps the term, and the mark, into the cookie.
 func (c Cookie) withRound(round uint16) Cookie {
-	return c&^cookieRound | Cookie(round)<<32
+	return c&^(cookieRound|cookieMarkMask) | cookieMark | Cookie(round)<<32
 }
 
 // object is the cookie without the round: what stays the same from one leader

@@ -4,8 +4,11 @@ package ovs_test
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,7 +50,7 @@ func newFixture(t *testing.T) *fixture {
 		m.Must(t, "ip", "address", "add", vip4.String()+"/32", "dev", "lo")
 		m.Must(t, "ip", "address", "add", vip6.String()+"/128", "dev", "lo")
 	}
-	f.listen(t)
+	f.listener = listenIn(t, f.sw, t.Output())
 	f.topology = topology.Switch{
 		Name: "s1", Bridge: "br0", OVSDB: f.sw.DB, Datapath: topology.DatapathAuto,
 		Target: "tcp:" + f.listener.Addr().String(),
@@ -64,18 +67,38 @@ func (f *fixture) ensure(t *testing.T) {
 	}
 }
 
-// listen listens in the switch's namespace.
-func (f *fixture) listen(t *testing.T) {
+// listenIn listens in the switch's namespace.
+func listenIn(t *testing.T, sw *ovstest.Switch, log io.Writer) *ovs.Listener {
 	t.Helper()
+	var listener *ovs.Listener
 	var err error
-	f.sw.Do(t, func() {
-		f.listener, err = ovs.Listen(context.Background(), "127.0.0.1:0",
-			ovs.ListenOptions{Echo: 200 * time.Millisecond, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	sw.Do(t, func() {
+		listener, err = ovs.Listen(context.Background(), "127.0.0.1:0",
+			ovs.ListenOptions{Echo: 200 * time.Millisecond, Log: slog.New(slog.NewTextHandler(log, nil))})
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.listener.Close() })
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener
+}
+
+// recorder is a log that may be read while it is written.
+type recorder struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(p)
+}
+
+func (r *recorder) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
 }
 
 // accept waits for the switch.

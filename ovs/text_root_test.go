@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/onevip/onevip/ovs"
+	"github.com/onevip/onevip/ovs/ovstest"
 )
 
 // lines sorts the lines of a dump, without surrounding space and headers.
@@ -25,16 +26,12 @@ func lines(dump string) []string {
 	return out
 }
 
-// TestTextIsOfctls installs a pipeline and compares its text with what
-// ovs-ofctl prints, by numbers and by names.
-func TestTextIsOfctls(t *testing.T) {
-	f := newFixture(t)
+// testText installs a pipeline and compares its text with what ovs-ofctl
+// prints, by numbers and by names.
+func testText(t *testing.T, f *fixture, s *ovs.Session) {
 	f.sw.Vsctl(t, "add-port", "br0", "t1", "--", "set", "interface", "t1", "type=internal")
 	f.sw.Vsctl(t, "add-port", "br0", "1-odd", "--", "set", "interface", "1-odd", "type=internal")
-	s := f.accept(t)
-	if err := s.Claim(t.Context(), 7); err != nil {
-		t.Fatal(err)
-	}
+	ovstest.WaitFor(t, "the ports", func() bool { return len(s.Ports()) == 7 })
 	intent := f.intent()
 	intent.Trunks = []string{"t1", "1-odd"}
 	intent.Members = append(intent.Members, ovs.Member{ID: 9, Name: "far", MAC: [6]byte{2, 0, 0, 0, 0, 9}})
