@@ -16,6 +16,7 @@ const (
 	isDraining = "draining"
 	isFull     = "full"
 	isSick     = "unhealthy"
+	hasNoMAC   = "no MAC"
 )
 
 // loads sums up what the agents report of each service, at most once in
@@ -47,6 +48,8 @@ func (d *decider) nodeLoad(service topology.Service, node state.Node) state.Node
 	report, reported := agent.Services[service.Name]
 	load.Active, load.Adopted = report.Active, report.Adopted
 	switch {
+	case node.MAC.IsZero():
+		load.Reason = hasNoMAC
 	case !reported:
 		load.Reason = noReport
 	case node.Draining:

@@ -173,31 +173,24 @@ func (d *desk) attend(ctx context.Context, name topology.SwitchName, s session) 
 	}
 }
 
-// Bridges are looked at again and again while their switch is not connected:
-// a database that was not there yet, a bridge that somebody deleted.
+// Bridges are set up when the desk opens, and again and again while their switch
+// is not connected: a database that was not there yet, a bridge that somebody
+// deleted.
 const (
 	bridgePause   = 3 * time.Second
 	bridgeTimeout = 20 * time.Second
 )
 
-// keepBridge sets a bridge up whenever its switch is not connected.
 func (d *desk) keepBridge(ctx context.Context, sw topology.Switch) {
 	log := d.log.With("switch", string(sw.Name))
-	said := ""
+	done, said := false, ""
 	for {
-		if !d.connected(sw.Name) {
+		if !done || !d.connected(sw.Name) {
 			err := d.ensure(ctx, sw)
 			if ctx.Err() != nil {
 				return
 			}
-			if text := fmt.Sprint(err); err != nil && text != said {
-				said = text
-				log.Error("the bridge can not be set up, trying on", "err", err)
-			}
-			if err == nil && said != "" {
-				said = ""
-				log.Info("the bridge is set up")
-			}
+			said, done = tellBridge(log, said, err), err == nil
 		}
 		select {
 		case <-ctx.Done():
@@ -205,6 +198,20 @@ func (d *desk) keepBridge(ctx context.Context, sw topology.Switch) {
 		case <-time.After(bridgePause):
 		}
 	}
+}
+
+// tellBridge logs a failure once, and its end. It returns what it said.
+func tellBridge(log *slog.Logger, said string, err error) string {
+	switch {
+	case err == nil && said != "":
+		log.Info("the bridge is set up")
+	case err != nil && err.Error() != said:
+		log.Error("the bridge can not be set up, trying on", "err", err)
+	}
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 func (d *desk) ensure(ctx context.Context, sw topology.Switch) error {

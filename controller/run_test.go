@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/onevip/onevip/ovs"
+	"github.com/onevip/onevip/state"
+	"github.com/onevip/onevip/topology"
+)
+
+const patience = 20 * time.Second
+
+// await waits for a condition that must come true.
+func await(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waited in vain for %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// journal keeps a log for the test to read.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) count(words string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Count(j.text.String(), words)
+}
+
+// controllerUnderTest is one controller at work.
+type controllerUnderTest struct {
+	journal
+	metrics *prometheus.Registry
+	stop    context.CancelFunc
+	ended   chan error
+}
+
+func start(t *testing.T, store state.Store, f fabric, name string, config topology.Cluster) *controllerUnderTest {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &controllerUnderTest{metrics: prometheus.NewRegistry(), stop: cancel, ended: make(chan error, 1)}
+	log := slog.New(slog.NewTextHandler(&c.journal, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	go func() {
+		c.ended <- run(ctx, Config{Cluster: config, Name: name, Store: store, Log: log, Metrics: c.metrics}, f)
+		close(c.ended)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-c.ended
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", name, c.text.String())
+		}
+	})
+	return c
+}
+
+// end stops the controller and returns what it ended with.
+func (c *controllerUnderTest) end(t *testing.T) error {
+	t.Helper()
+	c.stop()
+	select {
+	case err := <-c.ended:
+		return err
+	case <-time.After(patience):
+		t.Fatal("the controller does not end")
+		return nil
+	}
+}
+
+// metric waits for a line of /metrics.
+func (c *controllerUnderTest) metric(t *testing.T, line string) {
+	t.Helper()
+	await(t, line, func() bool {
+		families, err := c.metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		for _, family := range families {
+			if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return strings.Contains(text.String(), line+"\n")
+	})
+}
+
+func labConfig(t *testing.T) topology.Cluster {
+	config := clusterOf(t, []string{"nodes=n1,n2", "services=web:80"})
+	config.Switches[0].OVSDB = "unix:/db.sock"
+	return config
+}
+
+func labSwitch(f *memoryFabric) *memorySwitch {
+	return newMemorySwitch(f, ovs.DatapathIDOf("lab", "s1"), "up", "n1", "n2")
+}
+
+func putNode(t *testing.T, store *state.Memory, name string) {
+	t.Helper()
+	putAgent(t, store, state.Agent{Schema: state.Schema, Name: topology.NodeName(name), MAC: macOf(name)})
+}
+
+func TestOneController(t *testing.T) {
+	store, f := state.NewMemory(), newMemoryFabric()
+	c := start(t, store, f, "c1", labConfig(t))
+	sw := labSwitch(f)
+	session := sw.connect(t)
+	await(t, "the bridge", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.ensured["s1"]) == 2 })
+	await(t, "the first records", func() bool { return viewOf(t, store).Cookie != nil })
+	if flows := sw.flows(); flows != "" {
+		t.Errorf("before any node was seen:\n%s", flows)
+	}
+
+	putNode(t, store, "n1")
+	await(t, "flood to n1", func() bool { return strings.Contains(sw.flows(), `output:n1`) })
+	putNode(t, store, "n2")
+	await(t, "flood to n2", func() bool { return strings.Contains(sw.flows(), `output:n2`) })
+	await(t, "announcement for both", func() bool { return len((<-session.announced).Members) == 2 })
+	c.metric(t, `onevip_controller_leader 1`)
+	c.metric(t, `onevip_controller_nodes{state="up"} 2`)
+	c.metric(t, `onevip_controller_slot_epoch 2`)
+	c.metric(t, `onevip_controller_switch_sessions{switch="s1"} 1`)
+	c.metric(t, `onevip_controller_etcd_reachable 1`)
+
+	flows, view := sw.flows(), viewOf(t, store)
+	if err := c.end(t); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+	if sw.flows() != flows {
+		t.Errorf("flows changed at the end:\n%s", sw.flows())
+	}
+	after := viewOf(t, store)
+	if after.Leader != "" || len(after.Nodes) != len(view.Nodes) {
+		t.Errorf("leader %q, nodes %v: want to have resigned and left the rest", after.Leader, after.Nodes)
+	}
+}
+
+// TestNothingNewNothingWritten: reports that change nothing give no revision.
+func TestNothingNewNothingWritten(t *testing.T) {
+	store, f := state.NewMemory(), newMemoryFabric()
+	start(t, store, f, "c1", labConfig(t))
+	putNode(t, store, "n1")
+	await(t, "slots", func() bool {
+		v := viewOf(t, store)
+		return v.Slots != nil && v.Loads["web"].Nodes["n1"].Reason == noReport
+	})
+	before := viewOf(t, store).Revision
+	for range 20 {
+		putNode(t, store, "n1") // the same again
+	}
+	putNode(t, store, "n2")
+	await(t, "n2", func() bool { return viewOf(t, store).Nodes["n2"].State == state.NodeUp })
+	await(t, "n2's load", func() bool { return viewOf(t, store).Loads["web"].Nodes["n2"].Reason == noReport })
+	// Each put counts a revision in memory: 21 by the agents, 1 or 2 by the leader.
+	if writes := viewOf(t, store).Revision - before - 21; writes < 1 || writes > 2 {
+		t.Errorf("%d writes for one node that came up", writes)
+	}
+}
+
+func TestSuccession(t *testing.T) {
+	store, f := state.NewMemory(), newMemoryFabric()
+	first := start(t, store, f, "c1", labConfig(t))
+	sw := labSwitch(f)
+	sw.connect(t)
+	putNode(t, store, "n1")
+	await(t, "flows", func() bool { return strings.Contains(sw.flows(), `output:n1`) })
+	changes, generation := sw.count()
+
+	second := start(t, store, f, "c2", labConfig(t))
+	second.metric(t, `onevip_controller_etcd_reachable 1`)
+	if listens, _ := f.count(); listens != 1 {
+		t.Errorf("%d controllers listened: the one that stands by must not", listens)
+	}
+	if err := first.end(t); err != nil {
+		t.Error(err)
+	}
+	sw.connect(t)
+	second.metric(t, `onevip_controller_leader 1`)
+	await(t, "a new master", func() bool { _, now := sw.count(); return now > generation })
+	second.metric(t, `onevip_controller_switch_sessions{switch="s1"} 1`)
+	putNode(t, store, "n2")
+	await(t, "flows for n2", func() bool { return strings.Contains(sw.flows(), `output:n2`) })
+	if now, _ := sw.count(); now >= 2*changes {
+		t.Errorf("%d changes after %d: the new leader must keep what is there", now, changes)
+	}
+	if viewOf(t, store).Nodes["n1"].ID != 1 {
+		t.Error("n1 has another id")
+	}
+}
+
+// TestDeposed: the lease ran out, another leads; the old leader leaves the
+// switches to it.
+func TestDeposed(t *testing.T) {
+	store := state.NewMemory()
+	mine, others := newMemoryFabric(), newMemoryFabric()
+	first := start(t, store, mine, "c1", labConfig(t))
+	first.metric(t, `onevip_controller_leader 1`)
+	await(t, "c1 listening", func() bool { _, is := mine.count(); return is })
+	second := start(t, store, others, "c2", labConfig(t))
+	await(t, "c2 standing by", func() bool { return second.count("level=") == 0 && viewOf(t, store).Leader == "c1" })
+	await(t, "c2's candidacy", func() bool {
+		store.Depose()
+		return viewOf(t, store).Leader == "c2"
+	})
+	second.metric(t, `onevip_controller_leader 1`)
+	await(t, "c1 hanging up", func() bool { _, is := mine.count(); return !is })
+	await(t, "c2 listening", func() bool { _, is := others.count(); return is })
+	first.metric(t, `onevip_controller_leader 0`)
+}
+
+// TestEtcdOutage: the switches are served from the last View, without a gap.
+func TestEtcdOutage(t *testing.T) {
+	store, f := state.NewMemory(), newMemoryFabric()
+	c := start(t, store, f, "c1", labConfig(t))
+	sw := newMemorySwitch(f, ovs.DatapathIDOf("lab", "s1"), "n1")
+	session := sw.connect(t)
+	putNode(t, store, "n1")
+	putNode(t, store, "n2")
+	await(t, "flows", func() bool { return strings.Contains(sw.flows(), `output:n1`) })
+	_, generation := sw.count()
+
+	store.Interrupt()
+	c.metric(t, `onevip_controller_etcd_reachable 0`)
+	c.metric(t, `onevip_controller_leader 0`)
+	session.addPort("n2")
+	await(t, "flows for a port that came in the outage", func() bool { return strings.Contains(sw.flows(), `output:n2`) })
+	_ = session.Close()
+	again := sw.connect(t)
+	c.metric(t, `onevip_controller_switch_sessions{switch="s1"} 1`)
+
+	store.Restore()
+	c.metric(t, `onevip_controller_leader 1`)
+	await(t, "the switch claimed for the new term", func() bool { _, now := sw.count(); return now > generation })
+	putAgent(t, store, state.Agent{Schema: state.Schema, Name: "n2", MAC: macOf("n5")})
+	await(t, "flows for a new MAC", func() bool { return strings.Contains(sw.flows(), macOf("n5").String()) })
+	select {
+	case <-again.Done():
+		t.Error("the session was closed")
+	default:
+	}
+	if listens, _ := f.count(); listens != 1 {
+		t.Errorf("listened %d times: want no gap", listens)
+	}
+	if n := c.count("the last tables stay in force"); n != 1 {
+		t.Errorf("the outage was said %d times, want once", n)
+	}
+}
+
+func TestCookieKeysRotate(t *testing.T) {
+	store, config := state.NewMemory(), labConfig(t)
+	config.Cookie.Rotate = 100 * time.Millisecond
+	start(t, store, newMemoryFabric(), "c1", config)
+	await(t, "three rotations", func() bool { v := viewOf(t, store); return v.Cookie != nil && v.Cookie.Epoch >= 4 })
+}
+
+func TestSwitchFails(t *testing.T) {
+	store, f := state.NewMemory(), newMemoryFabric()
+	c := start(t, store, f, "c1", labConfig(t))
+	sw := labSwitch(f)
+	sw.fail(errors.New("table full"))
+	sw.connect(t)
+	putNode(t, store, "n1")
+	await(t, "the complaint", func() bool { return c.count("table full") > 0 })
+	putNode(t, store, "n2")
+	sw.fail(nil)
+	await(t, "flows after all", func() bool { return strings.Contains(sw.flows(), `output:n2`) })
+	// Somebody else claims the switch under a higher generation id.
+	sw.mu.Lock()
+	sw.generation, sw.master = sw.generation+1, nil
+	sw.mu.Unlock()
+	putAgent(t, store, state.Agent{Schema: state.Schema, Name: "n1", MAC: macOf("n7")})
+	await(t, "words about it", func() bool { return c.count("the switch has seen a newer leader") == 1 })
+}
+
+func TestStrangeSwitch(t *testing.T) {
+	store, f := state.NewMemory(), newMemoryFabric()
+	c := start(t, store, f, "c1", labConfig(t))
+	session := newMemorySwitch(f, 0x1234).connect(t)
+	<-session.Done()
+	await(t, "words about it", func() bool { return c.count("0000000000001234") == 1 })
+}
+
+func TestBridgeTriedAgain(t *testing.T) {
+	store, f := state.NewMemory(), newMemoryFabric()
+	f.broken = errors.New("no database")
+	c := start(t, store, f, "c1", labConfig(t))
+	await(t, "the complaint", func() bool { return c.count("no database") == 1 })
+	f.mu.Lock()
+	f.broken = nil
+	f.mu.Unlock()
+	await(t, "the bridge", func() bool { return c.count("the bridge is set up") == 1 })
+}
+
+func TestRunRefuses(t *testing.T) {
+	taken := newMemoryFabric()
+	taken.refuse = errors.New("address already in use")
+	apart := labConfig(t)
+	apart.Switches = append(apart.Switches, topology.Switch{Name: "s2"})
+	tests := []struct {
+		name, controller string
+		fabric           *memoryFabric
+		config           topology.Cluster
+		want             string
+	}{
+		{"no name", "", newMemoryFabric(), labConfig(t), "needs its own"},
+		{"address taken", "c1", taken, labConfig(t), "controller.openflow"},
+		{"switches apart", "c1", newMemoryFabric(), apart, "no path of links"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			store := state.NewMemory()
+			c := start(t, store, tt.fabric, tt.controller, tt.config)
+			select {
+			case err := <-c.ended:
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("error %v: want %q in it", err, tt.want)
+				}
+			case <-time.After(patience):
+				t.Fatal("goes on")
+			}
+			if leader := viewOf(t, store).Leader; leader != "" {
+				t.Errorf("%s still leads", leader)
+			}
+		})
+	}
+}
+
+// TestRealEtcd: agents, a leader and etcd that stops and starts again.
+func TestRealEtcd(t *testing.T) {
+	dir := t.TempDir()
+	quiet := slog.New(slog.DiscardHandler)
+	embed := func(listen string) *state.Embedded {
+		e, err := state.StartEmbedded(t.Context(), state.EmbeddedConfig{Cluster: "lab", Listen: listen, DataDir: dir, Log: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = e.Close() })
+		return e
+	}
+	etcd := embed("http://127.0.0.1:0")
+	store, err := state.Dial(t.Context(), state.DialConfig{Endpoints: []string{etcd.Endpoint()}, Cluster: "lab", Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+
+	f := newMemoryFabric()
+	c := start(t, store, f, "c1", labConfig(t))
+	sw := labSwitch(f)
+	sw.connect(t)
+	stopN1 := keepAgent(t, store, "n1")
+	keepAgent(t, store, "n2")
+	await(t, "flows", func() bool {
+		return strings.Contains(sw.flows(), `output:n1`) && strings.Contains(sw.flows(), `output:n2`)
+	})
+	c.metric(t, `onevip_controller_nodes{state="up"} 2`)
+
+	if err := etcd.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.metric(t, `onevip_controller_etcd_reachable 0`)
+	etcd = embed(etcd.Endpoint())
+	c.metric(t, `onevip_controller_etcd_reachable 1`)
+	stopN1()
+	await(t, "the loss of n1", func() bool { return viewOf(t, store).Nodes["n1"].State == state.NodeLost })
+	view := viewOf(t, store)
+	if view.Nodes["n2"].State != state.NodeUp {
+		t.Errorf("n2 is %s after the outage", view.Nodes["n2"].State)
+	}
+	if len(view.Slots.Nodes) != 1 || view.Slots.Nodes[0] != view.Nodes["n2"].ID {
+		t.Errorf("slots are made from %v, want n2 alone", view.Slots.Nodes)
+	}
+	if !strings.Contains(sw.flows(), `output:n1`) {
+		t.Error("a lost node was taken out of the flood")
+	}
+}
+
+// keepAgent is an agent that says one thing.
+func keepAgent(t *testing.T, store state.Store, name string) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	records, ended := make(chan state.Agent, 1), make(chan struct{})
+	records <- state.Agent{Name: topology.NodeName(name), MAC: macOf(name), Incarnation: "b1"}
+	go func() {
+		defer close(ended)
+		if err := store.KeepAgent(ctx, records); err != nil {
+			t.Error(err)
+		}
+	}()
+	stop = func() { cancel(); <-ended }
+	t.Cleanup(stop)
+	return stop
+}
