@@ -96,9 +96,6 @@ func (b *builder) waitReady(ctx context.Context) error {
 	for _, p := range probes {
 		b.say("waiting for %s", p)
 		if output, ok := b.repeat(limited, p); !ok {
-			if ctx.Err() != nil {
-				return fmt.Errorf("interrupted while waiting for %s: %w", p, ctx.Err())
-			}
 			return &NotReadyError{Lab: b.Name, Probe: p.String(), Output: output, Hosts: b.report()}
 		}
 	}

@@ -39,6 +39,9 @@ func Up(ctx context.Context, o Options) (*Running, error) {
 		return nil, err
 	}
 	if err := newBuilder(r, s, o).build(ctx); err != nil {
+		if ctx.Err() != nil { // whatever it interrupted
+			err = fmt.Errorf("lab %s is not up: interrupted: %w", r.Name, context.Cause(ctx))
+		}
 		fmt.Fprintf(o.Progress, "taking lab %s down again\n", r.Name)
 		return nil, errors.Join(err, withLock(r.giveUp))
 	}
