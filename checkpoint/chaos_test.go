@@ -59,6 +59,7 @@ type world struct {
 	cuts    []int64 // budget of each connection in turn; after the last they live
 	silent  []bool
 	next    int
+	ln      net.Listener // nil: pipes
 	mu      sync.Mutex
 	running sync.WaitGroup
 	ctx     context.Context
@@ -89,7 +90,10 @@ func (w *world) stop() {
 func (w *world) connect(context.Context) (net.Conn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	client, server := net.Pipe()
+	client, server, err := w.pair()
+	if err != nil {
+		return nil, err
+	}
 	srv := w.servers[w.next%len(w.servers)]
 	w.running.Go(func() { srv.ServeConn(w.ctx, server) })
 	budget := &atomic.Int64{}
@@ -101,6 +105,20 @@ func (w *world) connect(context.Context) (net.Conn, error) {
 	}
 	w.next++
 	return &cutConn{Conn: client, budget: budget, silent: silent}, nil
+}
+
+// pair returns both ends of a connection: of a pipe without any buffer, which
+// stalls whoever is not read, or TCP.
+func (w *world) pair() (client, server net.Conn, err error) {
+	if w.ln == nil {
+		client, server = net.Pipe()
+		return client, server, nil
+	}
+	if client, err = net.Dial("tcp", w.ln.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	server, err = w.ln.Accept()
+	return client, server, err
 }
 
 func (w *world) options() Options {

@@ -27,9 +27,6 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	flag.Parse()
-	if testing.Short() {
-		flag.Set("rapid.checks", "20")
-	}
 	flag.Set("rapid.nofailfile", "true")
 	code := m.Run()
 	if code == 0 {

@@ -63,7 +63,7 @@ func (s *Stream) connect(since time.Time, cause error) error {
 
 // lastCause prefers what the network said over our own giving up.
 func lastCause(old, err error) error {
-	if err == nil || (old != nil && errors.Is(err, context.DeadlineExceeded)) {
+	if err == nil || (old != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrResumeTimeout))) {
 		return old
 	}
 	return err

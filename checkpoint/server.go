@@ -236,15 +236,21 @@ func sendLast(conn net.Conn, last []byte) error {
 	if err := conn.SetDeadline(time.Now().Add(lingerTime)); err != nil {
 		return gone(err)
 	}
-	if _, err := conn.Write(last); err != nil {
+	drained := make(chan struct{})
+	go func() { // beside the write: the client may be writing too
+		defer close(drained)
+		io.Copy(io.Discard, conn) // until the client closes, or lingerTime
+	}()
+	_, err := conn.Write(last)
+	if err != nil {
+		conn.Close()
+		<-drained
 		return gone(err)
 	}
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
-		if half.CloseWrite() != nil {
-			return nil // the client closed first
-		}
+		_ = half.CloseWrite() // fails if the client closed first
 	}
-	io.Copy(io.Discard, conn) // until the client closes, or lingerTime
+	<-drained
 	return nil
 }
 
