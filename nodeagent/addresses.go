@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -37,7 +38,35 @@ func (j *journal) addVIPs(vips []netip.Addr, save func() error) error {
 			return fmt.Errorf("add %s to lo: %w", vip, err)
 		}
 	}
+	return awaitLocal(vips)
+}
+
+const (
+	localDeadline = time.Second
+	localPeriod   = 2 * time.Millisecond
+)
+
+// awaitLocal waits until the kernel delivers packets for all addresses locally.
+// An IPv6 address gets its route by a work queue, a little later than it shows;
+// a health check in between would find the VIP out of reach.
+func awaitLocal(vips []netip.Addr) error {
+	tick := time.NewTicker(localPeriod)
+	defer tick.Stop()
+	deadline := time.Now().Add(localDeadline)
+	for _, vip := range vips {
+		for !isLocal(vip) {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("%s is on lo, but the kernel does not route it there after %s", vip, localDeadline)
+			}
+			<-tick.C
+		}
+	}
 	return nil
+}
+
+func isLocal(vip netip.Addr) bool {
+	routes, err := netlink.RouteGet(vip.AsSlice())
+	return err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL
 }
 
 func (j *journal) addVIP(lo netlink.Link, vip netip.Addr, save func() error) error {

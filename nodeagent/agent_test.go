@@ -53,16 +53,21 @@ func inBubble(t *testing.T, test func(b *bubble)) {
 
 func (b *bubble) apply(v state.View) {
 	b.t.Helper()
-	changes := []state.Change{{Record: *v.Cluster}, {Record: *v.Slots}, {Record: *v.Cookie}, {Record: *v.Heartbeat}}
-	for _, n := range v.Nodes {
-		changes = append(changes, state.Change{Record: n})
-	}
-	for _, s := range v.Services {
-		changes = append(changes, state.Change{Record: s})
-	}
-	if _, err := b.leader.Apply(b.ctx, changes...); err != nil {
+	if _, err := b.leader.Apply(b.ctx, recordsOf(v)...); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// recordsOf gives what a leader writes of a View.
+func recordsOf(v state.View) []state.Change {
+	out := []state.Change{{Record: *v.Cluster}, {Record: *v.Slots}, {Record: *v.Cookie}, {Record: *v.Heartbeat}}
+	for _, n := range v.Nodes {
+		out = append(out, state.Change{Record: n})
+	}
+	for _, s := range v.Services {
+		out = append(out, state.Change{Record: s})
+	}
+	return out
 }
 
 // member is one agent that runs in the bubble.

@@ -104,7 +104,7 @@ func lookAtConntrack() (string, error) {
 // switched off. They stay so, and adoption is refused.
 func lookAtListeners(services []netip.AddrPort) (string, error) {
 	var found []string
-	err := dumpSockets(0, 1<<tcpListen, func(s diagSocket) {
+	err := dumpSockets(diagQuery{states: 1 << tcpListen, withULP: true}, func(s diagSocket) {
 		if s.isMPTCP() && servesAny(s.local, services) {
 			found = append(found, s.local.String())
 		}

@@ -21,6 +21,7 @@ const (
 	diagRequestLen = 56
 	diagMessageLen = 72
 
+	attrInfo        = 2  // INET_DIAG_INFO
 	attrULPInfo     = 19 // INET_DIAG_ULP_INFO
 	attrULPInfoName = 1  // INET_ULP_INFO_NAME
 
@@ -56,7 +57,7 @@ func dumpConns(services map[netip.AddrPort]connService) ([]openConn, error) {
 	}
 	var out []openConn
 	for port := range ports {
-		err := dumpSockets(port, activeStates, func(s diagSocket) {
+		err := dumpSockets(diagQuery{port: port, states: activeStates}, func(s diagSocket) {
 			// A FIN_WAIT2 without inode is a mini socket: closed, waiting for the FIN.
 			isRest := s.state == tcpFinWait2 && s.inode == 0
 			if _, ours := services[s.local]; ours && !isRest && s.local.Addr() != s.remote.Addr() {
@@ -70,12 +71,18 @@ func dumpConns(services map[netip.AddrPort]connService) ([]openConn, error) {
 	return out, nil
 }
 
-// dumpSockets calls each for all TCP sockets with a local port (0: any) in one
-// of the states, of both families.
-func dumpSockets(port uint16, states uint32, each func(diagSocket)) error {
+// diagQuery says which sockets a dump gives.
+type diagQuery struct {
+	port    uint16 // local; 0: any
+	states  uint32 // one bit each
+	withULP bool   // and their upper layer protocol, for isMPTCP
+}
+
+// dumpSockets calls each for all TCP sockets that are asked for, of both families.
+func dumpSockets(q diagQuery, each func(diagSocket)) error {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		req := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP)
-		req.AddRawData(diagRequest(family, port, states))
+		req.AddRawData(q.request(family))
 		err := req.ExecuteIter(unix.NETLINK_INET_DIAG, 0, func(msg []byte) bool {
 			if s, ok := parseDiag(msg); ok {
 				each(s)
@@ -90,12 +97,15 @@ func dumpSockets(port uint16, states uint32, each func(diagSocket)) error {
 	return nil
 }
 
-// diagRequest is struct inet_diag_req_v2: integers in host order but the port.
-func diagRequest(family uint8, port uint16, states uint32) []byte {
+// request is struct inet_diag_req_v2: integers in host order but the port.
+func (q diagQuery) request(family uint8) []byte {
 	b := make([]byte, diagRequestLen)
 	b[0], b[1] = family, unix.IPPROTO_TCP
-	binary.NativeEndian.PutUint32(b[4:], states)
-	binary.BigEndian.PutUint16(b[8:], port)
+	if q.withULP {
+		b[2] = 1 << (attrInfo - 1) // they come together
+	}
+	binary.NativeEndian.PutUint32(b[4:], q.states)
+	binary.BigEndian.PutUint16(b[8:], q.port)
 	return b
 }
 
