@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/mdlayher/packet"
+	"golang.org/x/sys/unix"
+)
+
+// wireBatch is the number of packets sent before their answers are read: the
+// packet socket's buffer must hold them.
+const wireBatch = 64
+
+// wireRounds is how often the wire cases are measured; the adoptions are shared out.
+const wireRounds = 16
+
+// measureWire makes the connections, and times their packets as they come by the
+// kernel's own statistics. The two programs take turns on the interface.
+func (b *benchmark) measureWire(ctx context.Context) ([]BenchCase, error) {
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		return nil, fmt.Errorf("turn the kernel's BPF statistics on (Linux 5.8): %w", err)
+	}
+	defer stats.Close()
+	b.total = wireRounds + b.opts.Rounds
+	var syn, adopt, foreign []sample
+	each := max(1, b.opts.Sockets/wireRounds/len(benchFamilies))
+	for round := range wireRounds {
+		for i := range benchFamilies {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			s, err := b.wireRound(i, round*each, each)
+			if err != nil {
+				return nil, err
+			}
+			syn, adopt, foreign = append(syn, s[0]), append(adopt, s[1]), append(foreign, s[2])
+		}
+		b.step()
+	}
+	return []BenchCase{
+		summarize(BenchCase{Name: "adopt", Text: "handshake's ACK -> socket", Method: BenchWire}, adopt),
+		summarize(BenchCase{Name: "syn1_wire", Text: "SYN -> SYN/ACK, 1 node", Method: BenchWire}, syn),
+		summarize(BenchCase{Name: "foreign_wire", Text: "another node's segment -> drop", Method: BenchWire}, foreign),
+	}, nil
+}
+
+// wireRound makes n connections of one family and gives the cost of a SYN, of an
+// adoption, and of a segment of another node's.
+func (b *benchmark) wireRound(family, first, n int) (out [3]sample, err error) {
+	fam := benchFamilies[family]
+	var syns, acks, strangers [][]byte
+	flows := make([]benchFlow, n)
+	for i := range flows {
+		flows[i] = benchFlow{
+			client: netip.AddrPortFrom(fam.client, uint16(1024+first+i)),
+			vip:    netip.AddrPortFrom(fam.vip, benchPort), seq: uint32(first+i)<<16 + 1,
+		}
+		if syns, err = appendFrame(syns, flows[i].syn); err != nil {
+			return out, err
+		}
+	}
+	if out[0], err = b.compare(syns, ReasonAnswered, func(f benchFlow) { b.flows[family] = append(b.flows[family], f) }); err != nil {
+		return out, err
+	}
+	for _, f := range b.flows[family][first:] {
+		if acks, err = appendFrame(acks, func() ([]byte, error) { return f.segment(0) }); err != nil {
+			return out, err
+		}
+		if strangers, err = appendFrame(strangers, func() ([]byte, error) { return f.stranger().segment(0) }); err != nil {
+			return out, err
+		}
+	}
+	if out[1], err = b.compare(acks, ReasonAdopted, nil); err != nil {
+		return out, err
+	}
+	out[2], err = b.compare(strangers, ReasonForeign, nil)
+	return out, err
+}
+
+func appendFrame(frames [][]byte, make func() ([]byte, error)) ([][]byte, error) {
+	frame, err := make()
+	return append(frames, frame), err
+}
+
+// stranger is a connection like this one that another node owns.
+func (b benchFlow) stranger() benchFlow {
+	b.client = netip.AddrPortFrom(b.client.Addr(), b.client.Port()^0x8000)
+	b.ack = 77<<24 | b.ack&0xffffff
+	return b
+}
+
+// compare sends frames through the filter, which must count each under reason,
+// and through the baseline.
+func (b *benchmark) compare(frames [][]byte, reason Reason, answer func(benchFlow)) (s sample, err error) {
+	before, err := b.f.reason(reason)
+	if err != nil {
+		return s, err
+	}
+	if s.ns, err = b.timed(b.f.objs.OnevipIngress, frames, answer); err != nil {
+		return s, err
+	}
+	after, err := b.f.reason(reason)
+	if err != nil {
+		return s, err
+	}
+	if after-before != uint64(len(frames)) {
+		return s, fmt.Errorf("of %d packets, %d were counted as %s", len(frames), after-before, reason)
+	}
+	s.baseline, err = b.timed(b.tools.BenchBaseline, frames, nil)
+	return s, err
+}
+
+// timed puts a program on the interface, sends the frames and gives its mean
+// time by the kernel's statistics.
+func (b *benchmark) timed(p *ebpf.Program, frames [][]byte, answer func(benchFlow)) (float64, error) {
+	if err := b.ingress.Update(p); err != nil {
+		return 0, fmt.Errorf("put the program on the interface: %w", err)
+	}
+	before, err := p.Stats()
+	if err != nil {
+		return 0, fmt.Errorf("read the program's statistics: %w", err)
+	}
+	for i := 0; i < len(frames); i += wireBatch {
+		if err := b.exchange(frames[i:min(i+wireBatch, len(frames))], answer); err != nil {
+			return 0, err
+		}
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		after, err := p.Stats()
+		if err != nil {
+			return 0, fmt.Errorf("read the program's statistics: %w", err)
+		}
+		if runs := after.RunCount - before.RunCount; runs >= uint64(len(frames)) {
+			return float64(after.Runtime-before.Runtime) / float64(runs), nil
+		}
+		if time.Now().After(deadline) {
+			return 0, fmt.Errorf("the program met %d of %d packets", after.RunCount-before.RunCount, len(frames))
+		}
+	}
+}
+
+// exchange sends frames and, if there is someone to tell, waits for as many
+// SYN/ACKs.
+func (b *benchmark) exchange(frames [][]byte, answer func(benchFlow)) error {
+	to := &packet.Addr{HardwareAddr: benchNodeMAC}
+	for _, frame := range frames {
+		if _, err := b.client.WriteTo(frame, to); err != nil {
+			return fmt.Errorf("send a packet: %w", err)
+		}
+	}
+	if answer == nil {
+		return nil
+	}
+	if err := b.client.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return fmt.Errorf("set a deadline: %w", err)
+	}
+	buf := make([]byte, 2048)
+	for got := 0; got < len(frames); {
+		n, _, err := b.client.ReadFrom(buf)
+		if err != nil {
+			return fmt.Errorf("wait for SYN/ACK %d of %d: %w", got+1, len(frames), err)
+		}
+		if f, ok := synAckOf(buf[:n]); ok {
+			answer(f)
+			got++
+		}
+	}
+	return nil
+}
