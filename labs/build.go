@@ -40,16 +40,24 @@ func (b *builder) say(format string, words ...any) {
 func (b *builder) build(ctx context.Context) error {
 	started := time.Now()
 	b.say("lab %s: %d hosts, %d links", b.Name, len(b.Hosts), len(b.source.lab.Links))
+	sizes, err := b.contents()
+	if err != nil {
+		return err
+	}
 	if err := b.prepare(); err != nil {
 		return err
 	}
+	probes, err := b.probes()
+	if err != nil {
+		return err
+	}
 	work, workCtx := errgroup.WithContext(ctx)
-	work.Go(func() error { return b.writeContents(workCtx) })
+	work.Go(func() error { return b.writeContents(workCtx, sizes) })
 	work.Go(func() error { return b.buildHosts(workCtx) })
 	if err := work.Wait(); err != nil {
 		return err
 	}
-	if err := b.waitReady(ctx); err != nil {
+	if err := b.waitReady(ctx, probes); err != nil {
 		return err
 	}
 	b.Ready, b.Since = true, time.Now()

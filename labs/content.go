@@ -42,11 +42,7 @@ func (r *Running) contents() (map[string]int64, error) {
 }
 
 // writeContents makes all files. It stops when ctx ends.
-func (r *Running) writeContents(ctx context.Context) error {
-	sizes, err := r.contents()
-	if err != nil {
-		return err
-	}
+func (r *Running) writeContents(ctx context.Context, sizes map[string]int64) error {
 	for name, size := range sizes {
 		if err := writeContent(ctx, filepath.Join(r.filesDir(), name), size); err != nil {
 			return fmt.Errorf("write lab file %s: %w", name, err)

@@ -86,11 +86,7 @@ func (r *Running) probes() ([]probe, error) {
 
 // waitReady repeats each probe until it succeeds, a host's command fails, or
 // the time is up.
-func (b *builder) waitReady(ctx context.Context) error {
-	probes, err := b.probes()
-	if err != nil {
-		return err
-	}
+func (b *builder) waitReady(ctx context.Context, probes []probe) error {
 	limited, cancel := context.WithTimeout(ctx, readyLimit)
 	defer cancel()
 	for _, p := range probes {
