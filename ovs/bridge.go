@@ -41,6 +41,10 @@ var prefixLookup = [tableCount]string{
 // operator's. Mind that OVS itself forgets all flows of a bridge that gets its
 // first controller.
 func EnsureBridge(ctx context.Context, sw topology.Switch, opts BridgeOptions) error {
+	if sw.Target == "" {
+		return fmt.Errorf("set up bridge %s of switch %s: no controller target; give one such as tcp:192.0.2.2:6653",
+			sw.Bridge, sw.Name)
+	}
 	b := bridge{vsctl: newVsctl(ctx, sw), sw: sw, owner: opts.Cluster + "/" + string(sw.Name)}
 	for _, step := range []func() error{
 		b.ensureExists,
@@ -61,6 +65,8 @@ func EnsureBridge(ctx context.Context, sw topology.Switch, opts BridgeOptions) e
 func InstalledPorts(ctx context.Context, sw topology.Switch) ([]string, error) {
 	return newVsctl(ctx, sw).client().VSwitch.ListPorts(sw.Bridge)
 }
+
+var errGone = errors.New("somebody has removed the bridge meanwhile")
 
 // bridge is a bridge being set up or cleaned.
 type bridge struct {
@@ -127,7 +133,7 @@ func (b *bridge) configure(id DatapathID) error {
 		return err
 	}
 	if len(current) != 1 {
-		return errors.New("the bridge is gone")
+		return errGone
 	}
 	args := []string{"set", "bridge", b.sw.Bridge,
 		"fail_mode=secure",
@@ -153,6 +159,9 @@ func (b *bridge) ensureTables() error {
 	rows, err := b.list("flow_tables", "bridge", b.sw.Bridge)
 	if err != nil {
 		return err
+	}
+	if len(rows) != 1 {
+		return errGone
 	}
 	existing := rows[0]["flow_tables"].entries()
 	var args []string

@@ -28,8 +28,7 @@ func RemoveConfig(ctx context.Context, sw topology.Switch, opts BridgeOptions) e
 	b := bridge{vsctl: newVsctl(ctx, sw), sw: sw, owner: opts.Cluster + "/" + string(sw.Name)}
 	bridges, err := b.client().VSwitch.ListBridges()
 	if err == nil && slices.Contains(bridges, sw.Bridge) {
-		// The controller first, or it would put its flows back.
-		err = errors.Join(b.removeRecords(), b.removeFlows())
+		err = b.clean()
 	}
 	if err != nil {
 		return fmt.Errorf("clean bridge %s of switch %s: %w", sw.Bridge, sw.Name, err)
@@ -37,18 +36,27 @@ func RemoveConfig(ctx context.Context, sw topology.Switch, opts BridgeOptions) e
 	return nil
 }
 
-// removeRecords takes back what is in OVSDB, in one transaction.
-func (b *bridge) removeRecords() error {
-	rows, err := b.list("fail_mode,external_ids,flow_tables", "bridge", b.sw.Bridge)
+func (b *bridge) clean() error {
+	rows, err := b.list("external_ids,flow_tables", "bridge", b.sw.Bridge)
 	if err != nil || len(rows) == 0 {
 		return err
 	}
 	ids := rows[0]["external_ids"].entries()
+	switch ids[markOwner] {
+	case b.owner:
+		// The controller first, or it would put its flows back.
+		err = b.removeRecords(ids, rows[0]["flow_tables"].entries())
+	case "": // cleaned before, or never set up
+	default:
+		return fmt.Errorf("it belongs to %s, not to %s", ids[markOwner], b.owner)
+	}
+	return errors.Join(err, b.removeFlows())
+}
+
+// removeRecords takes back what is in OVSDB, in one transaction.
+func (b *bridge) removeRecords(ids, flowTables map[string]string) error {
 	args := []string{"remove", "bridge", b.sw.Bridge, "other_config", "datapath-id",
 		"--", "remove", "bridge", b.sw.Bridge, "external_ids", markOwner, markFailMode}
-	if ids[markOwner] != b.owner {
-		return nil // never set up, or another cluster's
-	}
 	if before := ids[markFailMode]; before == "none" {
 		args = append(args, "--", "clear", "bridge", b.sw.Bridge, "fail_mode")
 	} else if before != "" {
@@ -61,7 +69,7 @@ func (b *bridge) removeRecords() error {
 	if uuid != "" {
 		args = append(args, "--", "remove", "bridge", b.sw.Bridge, "controller", uuid)
 	}
-	tables, err := b.ourTables(rows[0]["flow_tables"].entries())
+	tables, err := b.ourTables(flowTables)
 	if err != nil {
 		return err
 	}
