@@ -136,16 +136,17 @@ type Health struct {
 	Fall     int                 `json:"fall"`
 }
 
-// Slots is the slot table. Key: slots. Written by the leader as a whole.
+// Slots is the slot table. Key: slots. Written by the leader as a whole; its
+// stored form is slotsJSON.
 // Index: slot; length topology.SlotCount; 0: nobody.
 type Slots struct {
-	Schema    int               `json:"schema"`
-	Epoch     uint64            `json:"epoch"` // grows with every change
-	Primary   []topology.NodeID `json:"primary"`
-	Secondary []topology.NodeID `json:"secondary"`
+	Schema    int
+	Epoch     uint64 // grows with every change
+	Primary   []topology.NodeID
+	Secondary []topology.NodeID
 	// Nodes and Schedulers are what the table was made from.
-	Nodes      []topology.NodeID   `json:"nodes"`
-	Schedulers topology.Schedulers `json:"schedulers"`
+	Nodes      []topology.NodeID
+	Schedulers topology.Schedulers
 }
 
 // CookieKeys are the SipHash keys of SYN cookies. Key: keys/cookie; secret.

@@ -235,6 +235,7 @@ func testBrokenRecords(t *testing.T, w world) {
 		{"nodes/n1", `{"schema":1,"name":"n1","id":255}`, "id 255"},
 		{"nodes/n2", node, "the record is that of"},
 		{"slots", `{"schema":1,"epoch":1}`, "want 1024"},
+		{"slots", `{"schema":1,"epoch":1,"primary":[1,255]}`, "node id 255"},
 		{"keys/cookie", `{"schema":1,"epoch":1}`, "0 bytes"},
 		{"strange/thing", `{"schema":1}`, "not a key of this version"},
 	} {
