@@ -136,12 +136,12 @@ func inside(t *testing.T, ns netns.NsHandle, f func()) {
 	f()
 }
 
-// wait looks until ok, for ten seconds at most.
+// wait looks until ok, for a minute at most: machines that test are busy.
 func wait(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for !ok() {
 		select {
 		case <-tick.C:
