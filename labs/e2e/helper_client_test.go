@@ -7,9 +7,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -97,21 +99,30 @@ func helpRequests(ctx context.Context, a helperArgs) (any, error) {
 	return result, nil
 }
 
-// helpRate begins count requests at their appointed times, whether or not the
-// ones before are answered.
+// helpRate begins requests at their appointed times, whether or not the ones
+// before are answered: count of them, or, if that is 0, until stdin ends.
 func helpRate(ctx context.Context, a helperArgs) (any, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if a.count == 0 {
+		a.count = math.MaxInt
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			cancel()
+		}()
+	}
 	result := newTally()
 	var pending sync.WaitGroup
 	tick := time.NewTicker(time.Second / time.Duration(a.rate))
 	defer tick.Stop()
 	start := time.Now()
-	for begun := 0; begun < a.count; <-tick.C {
+	for begun := 0; begun < a.count && ctx.Err() == nil; <-tick.C {
 		// A late tick makes up for those that were lost.
 		due := min(a.count, 1+int(time.Since(start)*time.Duration(a.rate)/time.Second))
 		for ; begun < due; begun++ {
 			pending.Go(func() {
 				start := time.Now()
-				node, err := getOnce(ctx, a, begun)
+				node, err := getOnce(context.Background(), a, begun)
 				result.add(node, time.Since(start), err)
 			})
 		}

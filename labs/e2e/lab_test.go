@@ -3,10 +3,12 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -73,13 +75,13 @@ func (l *lab) use(t *testing.T) {
 			t.Skipf("%s is missing: make deps", tool)
 		}
 	}
-	l.up.Do(func() { l.err = l.start() })
+	l.up.Do(func() { l.err = l.bringUp() })
 	if l.err != nil {
 		t.Fatalf("lab: %v", l.err)
 	}
 }
 
-func (l *lab) start() error {
+func (l *lab) bringUp() error {
 	bin, err := onevip()
 	if err != nil {
 		return err
@@ -136,37 +138,111 @@ func (l *lab) run(t *testing.T, host string, argv ...string) string {
 	return out
 }
 
-// startCommand prepares a command in a host that goes on until the test ends.
-func (l *lab) startCommand(t *testing.T, host string, argv ...string) *exec.Cmd {
+// start begins a command in a host. It ends when the test does, if stop was not
+// called before.
+func (l *lab) start(t *testing.T, host string, argv ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := l.command(ctx, host, argv...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 5 * time.Second
-	t.Cleanup(func() {
-		cancel()
-		if t.Failed() && stderr.Len() > 0 {
-			t.Logf("%s: %s:\n%s", host, strings.Join(argv, " "), stderr.String())
-		}
-	})
-	return cmd
+	p := &process{cmd: l.command(ctx, host, argv...), end: cancel}
+	p.cmd.Stderr = &p.stderr
+	// The command in the lab ends only if the one that runs it may end it.
+	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(os.Interrupt) }
+	p.cmd.WaitDelay = 5 * time.Second
+	var err error
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stdout = bufio.NewReader(stdout)
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.stop)
+	return p
 }
 
-// show reads what a verb of onevip says of the lab's cluster.
-func (l *lab) show(verb string, into any) error {
+// process is a command that runs beside a test.
+type process struct {
+	cmd    *exec.Cmd
+	end    context.CancelFunc
+	stdin  io.WriteCloser
+	stdout *bufio.Reader
+	stderr strings.Builder // to be read after the end
+	once   sync.Once
+	err    error
+}
+
+// stop ends the command, however that comes out.
+func (p *process) stop() {
+	p.end()
+	p.once.Do(func() { p.err = p.cmd.Wait() })
+}
+
+// finish closes the command's stdin and waits for what it has to say at last.
+func (p *process) finish(t *testing.T) string {
+	t.Helper()
+	if err := p.stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := io.ReadAll(p.stdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.once.Do(func() { p.err = p.cmd.Wait() })
+	if p.err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(p.cmd.Args, " "), p.err, p.stderr.String())
+	}
+	return string(out)
+}
+
+// line reads what the command says first.
+func (p *process) line(t *testing.T) string {
+	t.Helper()
+	line, err := p.stdout.ReadString('\n')
+	if err != nil {
+		p.stop()
+		t.Fatalf("%s: %q, %v\n%s", strings.Join(p.cmd.Args, " "), line, err, p.stderr.String())
+	}
+	return strings.TrimSpace(line)
+}
+
+// The exit codes of onevip that tests ask for.
+const (
+	exitUnhealthy   = 3
+	exitUnreachable = 4
+)
+
+// onevipCommand runs the binary and gives what it printed and its exit code.
+func onevipCommand(args ...string) (out []byte, code int, err error) {
 	bin, err := onevip()
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, bin, verb, "--lab", l.name, "-o", "json").Output()
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() != 3 {
-		return fmt.Errorf("%s: %w\n%s", verb, err, exit.Stderr)
+	out, err = exec.CommandContext(ctx, bin, args...).Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return out, exit.ExitCode(), fmt.Errorf("onevip %s: %w\n%s", strings.Join(args, " "), err, exit.Stderr)
+	}
+	return out, 0, err
+}
+
+// show reads what a verb of onevip says of the lab's cluster, well or not.
+func (l *lab) show(verb string, into any) error {
+	out, code, err := onevipCommand(verb, "--lab", l.name, "-o", "json")
+	if err != nil && code != exitUnhealthy {
+		return err
 	}
 	return json.Unmarshal(out, into)
+}
+
+// statusCode is how onevip status ends.
+func (l *lab) statusCode() int {
+	_, code, _ := onevipCommand("status", "--lab", l.name)
+	return code
 }
 
 // helper runs a verb of this binary in the client and reads its answer.

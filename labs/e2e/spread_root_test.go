@@ -3,8 +3,6 @@
 package e2e
 
 import (
-	"bufio"
-	"strings"
 	"testing"
 )
 
@@ -39,24 +37,8 @@ func TestSharesFollowWeights(t *testing.T) {
 // One node has fifty long downloads, the others none: new connections avoid it.
 func TestBusyNodeIsAvoided(t *testing.T) {
 	quickstart.use(t)
-	lopsided := quickstart.startCommand(t, "client", helperCommand(t, "lopsided", families[0].requests(50)...)...)
-	stdin, err := lopsided.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := lopsided.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := lopsided.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatalf("lopsided helper: %v", err)
-	}
-	busy := strings.TrimSpace(line)
-
+	lopsided := quickstart.start(t, "client", helperCommand(t, "lopsided", families[0].requests(50)...)...)
+	busy := lopsided.line(t)
 	quickstart.awaitLoneDownloads(t, busy, 50)
 	var got tally
 	quickstart.helper(t, &got, "requests", families[0].requests(100)...)
@@ -64,10 +46,5 @@ func TestBusyNodeIsAvoided(t *testing.T) {
 		t.Errorf("%s has 50 downloads and got %d of 100 new connections (%d failed %q); all: %v",
 			busy, got.Answers[busy], got.Failed, got.Errors, got.Answers)
 	}
-	if err := stdin.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := lopsided.Wait(); err != nil {
-		t.Errorf("lopsided helper: %v", err)
-	}
+	lopsided.finish(t)
 }

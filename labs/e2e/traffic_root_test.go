@@ -3,10 +3,8 @@
 package e2e
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"regexp"
 	"strings"
 	"testing"
@@ -60,21 +58,9 @@ func TestH2load(t *testing.T) {
 func TestTenThousandIdleConnections(t *testing.T) {
 	quickstart.use(t)
 	args := families[0].requests(10_000, "-parallel", "32")
-	holder := quickstart.startCommand(t, "client", helperCommand(t, "hold", args...)...)
-	stdin, err := holder.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := holder.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := holder.Start(); err != nil {
-		t.Fatal(err)
-	}
-	reader := bufio.NewReader(stdout)
-	if line, err := reader.ReadString('\n'); line != "held\n" {
-		t.Fatalf("holder says %q (%v)", line, err)
+	holder := quickstart.start(t, "client", helperCommand(t, "hold", args...)...)
+	if line := holder.line(t); line != "held" {
+		t.Fatalf("holder says %s", line)
 	}
 	eventually(t, 2*patience, func() error {
 		if _, active := quickstart.web(t); active < 10_000 {
@@ -82,16 +68,9 @@ func TestTenThousandIdleConnections(t *testing.T) {
 		}
 		return nil
 	})
-	if err := stdin.Close(); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := io.ReadAll(reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var again tally
-	if err := json.Unmarshal(answer, &again); err != nil {
-		t.Fatalf("holder: %v\n%s", err, answer)
+	if err := json.Unmarshal([]byte(holder.finish(t)), &again); err != nil {
+		t.Fatalf("holder: %v", err)
 	}
 	if again.Failed > 0 {
 		t.Errorf("%d of 10000 failed when used again: %q", again.Failed, again.Errors)
@@ -141,11 +120,8 @@ func TestWithoutTimestampsWindowScalingIsKept(t *testing.T) {
 	quickstart.setTimestamps(t, "0")
 	for _, f := range families {
 		t.Run(f.name, func(t *testing.T) {
-			download := quickstart.startCommand(t, "client", "curl", "-s", "--limit-rate", "10M", "-o", "/dev/null", f.url("/1g"))
-			if err := download.Start(); err != nil {
-				t.Fatal(err)
-			}
-			filter := []string{"dst", strings.Trim(f.vip, "[]")}
+			download := quickstart.start(t, "client", "curl", "-s", "--limit-rate", "10M", "-o", "/dev/null", f.url("/1g"))
+			filter := []string{"dst", f.vip}
 			eventually(t, patience, func() error {
 				out := quickstart.run(t, "client", append([]string{"ss", "-tinH", "state", "established"}, filter...)...)
 				m := scaled.FindStringSubmatch(out)
@@ -154,26 +130,25 @@ func TestWithoutTimestampsWindowScalingIsKept(t *testing.T) {
 				}
 				return nil
 			})
-			if err := download.Process.Kill(); err != nil {
-				t.Error(err)
-			}
-			_ = download.Wait() // killed
+			download.stop()
 		})
 	}
 }
 
-// SSH: the server speaks first, on a connection that it never saw a SYN of.
+// SSH: the server speaks first, on a connection that it never saw a SYN of. No
+// shell is started: the login only forwards a question to its node's nginx.
 func TestSSH(t *testing.T) {
 	variant.use(t)
 	for _, f := range families {
 		t.Run(f.name, func(t *testing.T) {
-			seen := map[string]bool{}
+			login := "ssh -F none -i " + variant.file("client_key") +
+				" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o BatchMode=yes -o ConnectTimeout=5" +
+				" -W 127.0.0.1:80 root@" + strings.Trim(f.vip, "[]")
+			seen := map[string]int{}
 			for range 8 {
-				out := variant.run(t, "client", "ssh", "-F", "none", "-i", variant.file("client_key"),
-					"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-					"-o", "BatchMode=yes", "-o", "ConnectTimeout=5",
-					"root@"+strings.Trim(f.vip, "[]"), "ip -o -4 addr show dev eth0")
-				seen[out] = true
+				out := variant.run(t, "client", "sh", "-c", `printf 'GET /whoami HTTP/1.0\r\n\r\n' | `+login)
+				lines := strings.Fields(out)
+				seen[lines[len(lines)-1]]++
 			}
 			if len(seen) < 2 {
 				t.Errorf("eight logins all reached the same node: %v", seen)

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// outageRate is the stream that runs through an outage: requests per second, a
+// connection each.
+const outageRate = 1000
+
+// The controller is killed, with the etcd inside of it, and started again: no
+// request of the stream fails, neither while it is away nor when it is back.
+func TestControllerIsKilled(t *testing.T) {
+	quickstart.use(t)
+	stream := startStream(t, quickstart)
+	kill(t, quickstart.controllerPID(t))
+	eventually(t, patience, func() error { return quickstart.unreachable() })
+	quickstart.startController(t)
+	eventually(t, 2*patience, func() error { return quickstart.healthy() })
+	stream.check(t)
+}
+
+// The same with an etcd of its own: the controller stays, etcd goes and comes.
+func TestEtcdIsStopped(t *testing.T) {
+	variant.use(t)
+	stream := startStream(t, variant)
+	pid, err := strconv.Atoi(variant.run(t, "ctl", "sh", "-c", "cat $ONEVIP_RUN/etcd.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kill(t, pid)
+	eventually(t, patience, func() error { return variant.unreachable() })
+	variant.startForGood(t, "ctl", helperCommand(t, "etcd", "-listen", "http://172.31.77.2:2379", "-data", variant.etcdData(t))...)
+	eventually(t, 2*patience, func() error { return variant.healthy() })
+	stream.check(t)
+}
+
+// stream is a stream of requests that goes on beside a test.
+type stream struct {
+	lab    *lab
+	before map[string]int
+	run    *process
+}
+
+func startStream(t *testing.T, l *lab) stream {
+	t.Helper()
+	before := l.counters(t, "client")
+	args := families[0].requests(0, "-rate", strconv.Itoa(outageRate))
+	return stream{l, before, l.start(t, "client", helperCommand(t, "rate", args...)...)}
+}
+
+// check ends the stream: all must have gone well.
+func (s stream) check(t *testing.T) {
+	t.Helper()
+	var got tally
+	if out := s.run.finish(t); json.Unmarshal([]byte(out), &got) != nil {
+		t.Fatalf("stream says %q", out)
+	}
+	if got.Failed > 0 {
+		t.Errorf("%d requests failed: %q", got.Failed, got.Errors)
+	}
+	if again := s.lab.counters(t, "client")["TcpExtTCPSynRetrans"] - s.before["TcpExtTCPSynRetrans"]; again > 0 {
+		t.Errorf("%d SYNs were sent again", again)
+	}
+	t.Logf("%v, slowest %v", got.Answers, got.Slowest.Round(time.Millisecond))
+}
+
+func (l *lab) controllerPID(t *testing.T) int {
+	t.Helper()
+	var status struct {
+		Hosts []struct {
+			Name string
+			PID  int
+		}
+	}
+	out, _, err := onevipCommand("lab", "status", l.name, "-o", "json")
+	if err == nil {
+		err = json.Unmarshal(out, &status)
+	}
+	if err != nil {
+		t.Fatalf("lab status: %v", err)
+	}
+	for _, host := range status.Hosts {
+		if host.Name == "ctl" && host.PID != 0 {
+			return host.PID
+		}
+	}
+	t.Fatalf("no controller in %+v", status)
+	return 0
+}
+
+// kill ends a process as a crash would, and waits until it is gone.
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer process.Release() //nolint:errcheck // nothing to do about it
+	if err := process.Kill(); err != nil {
+		t.Fatalf("kill %d: %v", pid, err)
+	}
+	eventually(t, patience, func() error {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err == nil && !strings.Contains(string(stat), ") Z ") {
+			return fmt.Errorf("process %d lives", pid)
+		}
+		return nil
+	})
+}
+
+// startForGood begins a command that lives as long as the lab.
+func (l *lab) startForGood(t *testing.T, host string, argv ...string) {
+	t.Helper()
+	cmd := l.command(context.Background(), host, argv...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go cmd.Wait() //nolint:errcheck // it ends with the lab
+}
+
+// startController starts the controller again.
+func (l *lab) startController(t *testing.T) {
+	t.Helper()
+	l.startForGood(t, "ctl", "sh", "/lab/controller.sh")
+}
+
+// etcdData is where the variant's etcd keeps its data.
+func (l *lab) etcdData(t *testing.T) string {
+	t.Helper()
+	return l.run(t, "ctl", "sh", "-c", "echo $ONEVIP_RUN/etcd")
+}
+
+var errStillThere = errors.New("etcd still answers")
+
+// unreachable tells whether onevip status says that etcd is away.
+func (l *lab) unreachable() error {
+	switch code := l.statusCode(); code {
+	case exitUnreachable:
+		return nil
+	case 0, exitUnhealthy:
+		return errStillThere
+	default:
+		return fmt.Errorf("onevip status ends with code %d", code)
+	}
+}
+
+func (l *lab) healthy() error {
+	if code := l.statusCode(); code != 0 {
+		return fmt.Errorf("onevip status ends with code %d", code)
+	}
+	return nil
+}
