@@ -20,20 +20,22 @@ var ErrVersion = errors.New("the switch does not speak OpenFlow 1.3; " +
 // session run when it returns.
 func handshake(ctx context.Context, conn net.Conn, opts ListenOptions) (*Session, error) {
 	s := newSession(conn, opts)
-	ctx, cancel := context.WithTimeout(ctx, opts.Dead)
+	ctx, cancel := context.WithTimeoutCause(ctx, opts.Dead,
+		fmt.Errorf("%w: no handshake within %v", ErrSilent, opts.Dead))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = s.fail(context.Cause(ctx)) })
 	defer stop()
 
 	if err := s.hello(); err != nil {
-		return nil, errors.Join(err, conn.Close())
+		_ = s.fail(err)
+		return nil, s.Err() // the first reason
 	}
 	s.loops.Go(s.readLoop)
 	s.loops.Go(s.echoLoop)
 	if err := s.introduce(ctx); err != nil {
 		_ = s.fail(err)
 		s.loops.Wait()
-		return nil, err
+		return nil, s.Err()
 	}
 	return s, nil
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	of "github.com/contiv/libOpenflow/openflow13"
@@ -154,8 +155,10 @@ func (s *Session) read() (message, error) {
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		return m, fmt.Errorf("%w: nothing heard for %v", ErrSilent, s.opts.Dead)
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return m, ErrHungUp
+	for _, hangUp := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET} {
+		if errors.Is(err, hangUp) {
+			return m, ErrHungUp
+		}
 	}
 	return m, err
 }

@@ -17,6 +17,9 @@ var errShort = errors.New("malformed OpenFlow message")
 
 const headerLen = 8
 
+// newestVersion is far beyond OpenFlow 1.5 (6); it tells HTTP and TLS apart.
+const newestVersion = 15
+
 // message is one OpenFlow message as it came: the header, and the bytes behind.
 type message struct {
 	version, kind uint8
@@ -24,14 +27,17 @@ type message struct {
 	body          []byte
 }
 
-// readMessage reads exactly one message. It allocates what the 16-bit length
-// says at most, and refuses lengths below a header's.
+// readMessage reads exactly one message. It allocates at most what the 16-bit
+// length says, and refuses what can't be OpenFlow before it waits for more.
 func readMessage(r io.Reader) (message, error) {
 	var header [headerLen]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {
 		return message{}, err
 	}
 	m := message{version: header[0], kind: header[1], xid: binary.BigEndian.Uint32(header[4:])}
+	if m.version == 0 || m.version > newestVersion {
+		return message{}, fmt.Errorf("%w: version %d is none of OpenFlow", errShort, m.version)
+	}
 	length := int(binary.BigEndian.Uint16(header[2:]))
 	if length < headerLen {
 		return message{}, fmt.Errorf("%w: length %d is less than a header", errShort, length)
