@@ -177,7 +177,8 @@ func (d *desk) attend(ctx context.Context, name topology.SwitchName, s session) 
 // is not connected: a database that was not there yet, a bridge that somebody
 // deleted.
 const (
-	bridgePause   = 3 * time.Second
+	bridgePause   = 500 * time.Millisecond // while it is not set up
+	bridgeLook    = 3 * time.Second        // from one look to the next when it is
 	bridgeTimeout = 20 * time.Second
 )
 
@@ -192,10 +193,14 @@ func (d *desk) keepBridge(ctx context.Context, sw topology.Switch) {
 			}
 			said, done = tellBridge(log, said, err), err == nil
 		}
+		pause := bridgeLook
+		if !done {
+			pause = bridgePause
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(bridgePause):
+		case <-time.After(pause):
 		}
 	}
 }

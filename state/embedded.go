@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
@@ -67,13 +68,14 @@ func StartEmbedded(ctx context.Context, cfg EmbeddedConfig) (*Embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	rpc := &rpcServers{}
-	server, err := embed.StartEtcd(cfg.embed(listen, rpc))
+	rpc, closing := &rpcServers{}, &atomic.Bool{}
+	server, err := embed.StartEtcd(cfg.embed(listen, rpc, closing))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start etcd on %s with its data in %s (is another one running? then set etcd.listen): %w", cfg.Listen, cfg.DataDir, err), lock.Close())
 	}
 	e := &Embedded{etcd: server, endpoint: endpointOf(listen, server.Clients[0].Addr())}
 	e.close = sync.OnceValue(func() error {
+		closing.Store(true) // what etcd says from here on is about our closing
 		rpc.stop()
 		server.Close()
 		return lock.Close()
@@ -162,7 +164,7 @@ func lockDataDir(dir string) (*fileutil.LockedFile, error) {
 }
 
 // embed translates the configuration.
-func (cfg EmbeddedConfig) embed(listen url.URL, rpc *rpcServers) *embed.Config {
+func (cfg EmbeddedConfig) embed(listen url.URL, rpc *rpcServers, closing *atomic.Bool) *embed.Config {
 	log := cfg.Log
 	if log == nil {
 		log = slog.Default()
@@ -184,7 +186,7 @@ func (cfg EmbeddedConfig) embed(listen url.URL, rpc *rpcServers) *embed.Config {
 	c.EnableGRPCGateway = false
 	c.CORS = nil
 	c.ServiceRegister = rpc.add
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(log.With("part", "etcd")))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapTo(log.With("part", "etcd"), closing))
 	if listen.Scheme == "https" {
 		c.ClientTLSInfo = transport.TLSInfo{
 			CertFile: cfg.Cert, KeyFile: cfg.Key, TrustedCAFile: cfg.CA, ClientCertAuth: cfg.CA != "",

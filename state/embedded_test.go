@@ -18,6 +18,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,6 +57,47 @@ func TestEmbeddedKeepsEverything(t *testing.T) {
 	if err != nil || after.Nodes["n1"] != before.Nodes["n1"] || after.Revision < before.Revision {
 		t.Errorf("after a restart: %+v, error %v: want %+v", after, err, before)
 	}
+}
+
+// TestEmbeddedStopsQuietly: nothing about a stop that was asked for, also with a
+// watch open.
+func TestEmbeddedStopsQuietly(t *testing.T) {
+	var said safeBuffer
+	log := slog.New(slog.NewTextHandler(&said, nil))
+	running, err := StartEmbedded(t.Context(), EmbeddedConfig{Cluster: "test", Listen: "http://127.0.0.1:0", DataDir: t.TempDir(), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	updates := dial(t, "test", running.Endpoint()).Watch(t.Context())
+	await(t, updates, "first view", func(u Update) bool { return u.Err == nil })
+	begun := time.Now()
+	if err := running.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took > 3*time.Second {
+		t.Errorf("stopped after %v", took)
+	}
+	if text := said.String(); strings.Contains(text, "grpc") || strings.Contains(text, "ERROR") {
+		t.Errorf("said:\n%s", text)
+	}
+}
+
+// safeBuffer is for writers on other goroutines.
+type safeBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
 }
 
 func TestEmbeddedRefuses(t *testing.T) {
@@ -189,10 +232,14 @@ func writePEM(t *testing.T, dir, name, kind string, der []byte) string {
 func TestZapLog(t *testing.T) {
 	var out bytes.Buffer
 	handler := slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: dropTime})
-	log := zapTo(slog.New(handler)).With(zap.String("member", "m1"))
+	muted := &atomic.Bool{}
+	log := zapTo(slog.New(handler), muted).With(zap.String("member", "m1"))
 	log.Info("chatter")
+	log.Warn("simple token is not cryptographically signed")
 	log.Warn("disk is slow", zap.Duration("took", time.Second))
 	log.Error("broken", zap.Error(context.Canceled))
+	muted.Store(true)
+	log.Error("listener closed")
 	const want = "level=WARN msg=\"disk is slow\" member=m1 took=1s\n" +
 		"level=ERROR msg=broken member=m1 error=\"context canceled\"\n"
 	if out.String() != want {

@@ -178,7 +178,7 @@ func (e *Etcd) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if _, err := e.client.Get(ctx, e.prefix, clientv3.WithCountOnly()); err != nil {
-		return e.failed(ctx, "ask", err)
+		return e.failed(ctx, "look whether etcd answers", err)
 	}
 	return nil
 }
