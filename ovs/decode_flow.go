@@ -6,11 +6,17 @@ import (
 	of "github.com/contiv/libOpenflow/openflow13"
 )
 
+// counted is a flow with the packets that have met it.
+type counted struct {
+	Flow
+	packets uint64
+}
+
 // decodeFlows reads the body of a flow stats reply (OpenFlow 1.3, section
 // 7.3.5.2), what is left of it after the multipart header.
-func decodeFlows(b []byte) ([]Flow, error) {
+func decodeFlows(b []byte) ([]counted, error) {
 	c := cursor{b: b}
-	var flows []Flow
+	var flows []counted
 	for !c.empty() {
 		length := int(c.u16())
 		entry := c.sub(length - 2)
@@ -22,18 +28,19 @@ func decodeFlows(b []byte) ([]Flow, error) {
 	return flows, c.err("flow stats")
 }
 
-func decodeFlow(c *cursor) Flow {
-	var f Flow
+func decodeFlow(c *cursor) counted {
+	var f counted
 	f.Table = Table(c.u8())
 	c.skip(1 + 4 + 4) // pad, duration
 	f.Priority = c.u16()
 	f.Idle, f.Hard = c.u16(), c.u16()
 	c.skip(2 + 4) // flags, pad
 	f.Cookie = Cookie(c.u64())
-	c.skip(8 + 8) // packets, bytes
+	f.packets = c.u64()
+	c.skip(8) // bytes
 	f.Match = decodeMatch(c)
 	for !c.empty() {
-		decodeInstruction(c, &f)
+		decodeInstruction(c, &f.Flow)
 	}
 	return f
 }

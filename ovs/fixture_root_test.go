@@ -30,6 +30,7 @@ type fixture struct {
 	client   *ovstest.Host
 	members  []*ovstest.Host
 	listener *ovs.Listener
+	session  *ovs.Session // of the last call of installed
 	topology topology.Switch
 	options  ovs.BridgeOptions
 }
@@ -133,6 +134,7 @@ func (f *fixture) installed(t *testing.T) *ovs.Session {
 	if _, err := s.Apply(t.Context(), ovs.Build(f.intent(), s.Ports())); err != nil {
 		t.Fatal(err)
 	}
+	f.session = s
 	return s
 }
 

@@ -43,17 +43,7 @@ func (s *Session) multipart(ctx context.Context, doing string, kind uint16, ques
 // Installed reads all flows and groups of the switch, an operator's too.
 func (s *Session) Installed(ctx context.Context) (Pipeline, error) {
 	var installed Pipeline
-	request := of.NewFlowStatsRequest()
-	request.TableId = of.OFPTT_ALL
-	question, err := request.MarshalBinary()
-	if err != nil {
-		return Pipeline{}, fmt.Errorf("encode flow stats request: %w", err)
-	}
-	err = s.multipart(ctx, "tell its flows", of.MultipartType_Flow, rawBytes(question), func(body []byte) error {
-		flows, err := decodeFlows(body)
-		installed.Flows = append(installed.Flows, flows...)
-		return err
-	})
+	err := s.flowStats(ctx, 0, 0, func(f counted) { installed.Flows = append(installed.Flows, f.Flow) })
 	if err != nil {
 		return Pipeline{}, err
 	}
@@ -67,4 +57,34 @@ func (s *Session) Installed(ctx context.Context) (Pipeline, error) {
 	}
 	installed.sort()
 	return installed, nil
+}
+
+// Drops tells how many packets our flows have dropped, by reason, since each of
+// them was installed. The datapath's counts come with a delay of up to a second.
+func (s *Session) Drops(ctx context.Context) (map[Kind]uint64, error) {
+	drops := make(map[Kind]uint64)
+	err := s.flowStats(ctx, cookieMark, cookieMarkMask, func(f counted) {
+		if kind := f.Cookie.Kind(); kind.Drops() {
+			drops[kind] += f.packets
+		}
+	})
+	return drops, err
+}
+
+// flowStats reads the flows whose cookie, masked, is the one given.
+func (s *Session) flowStats(ctx context.Context, cookie, mask Cookie, each func(counted)) error {
+	request := of.NewFlowStatsRequest()
+	request.TableId = of.OFPTT_ALL
+	request.Cookie, request.CookieMask = uint64(cookie), uint64(mask)
+	question, err := request.MarshalBinary()
+	if err != nil {
+		return fmt.Errorf("encode flow stats request: %w", err)
+	}
+	return s.multipart(ctx, "tell its flows", of.MultipartType_Flow, rawBytes(question), func(body []byte) error {
+		flows, err := decodeFlows(body)
+		for _, f := range flows {
+			each(f)
+		}
+		return err
+	})
 }
