@@ -33,7 +33,8 @@ type core struct {
 	peers    *peers
 	health   map[topology.ServiceName]*health
 	loads    map[topology.ServiceID]*loadBook
-	counts   counts
+	counts   counts // the newest
+	told     counts // as in the last heartbeat
 
 	warnings  warnings
 	published state.Agent
@@ -50,7 +51,7 @@ func newCore(about state.Agent, mtu int, sequence uint64) *core {
 		peers:  newPeers(parseIncarnation(about.Incarnation)),
 		health: map[topology.ServiceName]*health{},
 		loads:  map[topology.ServiceID]*loadBook{},
-		counts: counts{},
+		counts: counts{}, told: counts{},
 	}
 }
 
@@ -62,6 +63,7 @@ func (c *core) Step(now time.Time, ev event) []action {
 	case loadsDue:
 		return c.onLoads(now, ev.counts)
 	case beatDue:
+		c.told = ev.counts
 		return append(c.onLoads(now, ev.counts), c.beat(false)...)
 	case stopping:
 		return c.beat(true)

@@ -55,7 +55,7 @@ func (c *core) onLoads(now time.Time, totals counts) []action {
 }
 
 func (c *core) updateLoads(now time.Time, book *loadBook, totals *bpf.Counts) []action {
-	standings := c.standings(now, book.service, totals)
+	standings := c.standings(now, book.service)
 	out := book.note(standings)
 	wasOpen := book.loads.failOpen
 	table := book.loads.update(now, c.want.self.ID, standings, &totals.Assigned)
@@ -69,15 +69,17 @@ func (c *core) updateLoads(now time.Time, book *loadBook, totals *bpf.Counts) []
 	return append(out, book.write(table)...)
 }
 
-// standings looks at every member, this node included, for one service.
-func (c *core) standings(now time.Time, s state.Service, totals *bpf.Counts) []standing {
+// standings looks at every member for one service. Of itself the node takes what
+// its last heartbeat said, which is as old as what it knows of the others: by
+// fresher numbers it would find itself less loaded, and pick itself more often.
+func (c *core) standings(now time.Time, s state.Service) []standing {
 	var out []standing
+	own := c.told[s.ID]
 	for _, n := range nodesByID(c.view) {
 		st := standing{node: n.ID, weight: max(1, n.Weight)}
 		if n.ID == c.want.self.ID {
-			st.incarnation, st.active = c.peers.incarnation, totals.Active
-			st.adopted = totals.Adopted[n.ID]
-			st.exclusion = excluded(true, n.Draining, c.health[s.Name].healthy, isFull(s, totals.Active))
+			st.incarnation, st.active, st.adopted = c.peers.incarnation, own.Active, own.Adopted[n.ID]
+			st.exclusion = excluded(true, n.Draining, c.health[s.Name].healthy, isFull(s, own.Active))
 		} else {
 			rep, boot, _ := c.peers.of(n.ID, s.ID)
 			st.incarnation, st.active, st.adopted = boot, rep.active, rep.adopted

@@ -190,6 +190,23 @@ func TestLoadsFollowHeartbeats(t *testing.T) {
 	one[setLoads](t, s.step(loadsDue{counts{0: s.n}}))
 }
 
+// A node's own numbers must not be fresher than the others'.
+func TestOwnLoadIsAsOldAsItsHeartbeat(t *testing.T) {
+	s := runningStory(t)
+	s.n.Active, s.n.Assigned[1], s.n.Adopted[1] = 9, 9, 9
+	s.beat()
+	s.n.Active, s.n.Assigned[1], s.n.Adopted[1] = 2, 12, 12
+	s.hear()
+	got := one[setLoads](t, s.step(loadsDue{counts{0: s.n}})).table[0]
+	if got.Active != 9 || got.Settled != 9 {
+		t.Errorf("own load is %+v, want 9 active and 9 settled, as the heartbeat said", got)
+	}
+	got = one[setLoads](t, s.beat()).table[0]
+	if got.Active != 2 || got.Settled != 12 {
+		t.Errorf("own load is %+v, want 2 active and 12 settled after the next heartbeat", got)
+	}
+}
+
 func TestSilentNodesAreNotPicked(t *testing.T) {
 	s := runningStory(t)
 	s.hear()
