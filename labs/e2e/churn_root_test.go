@@ -72,24 +72,23 @@ func (l *lab) resets(t *testing.T) (sum int) {
 	return sum
 }
 
+// reportTime is longer than an agent's record takes to the cluster's state.
+const reportTime = 2 * time.Second
+
 // settledAdoptions gives the adoptions so far, once all that is over has been
-// reported: twice the same, with nothing active.
+// reported: nothing is active, and nothing has changed for a while.
 func (l *lab) settledAdoptions(t *testing.T) (adopted int) {
 	t.Helper()
-	last := -1
-	stable := 0
-	eventually(t, patience, func() error {
+	since := time.Now()
+	eventually(t, 3*patience, func() error {
 		now, active := l.web(t)
-		if now == last && active == 0 {
-			stable++
-		} else {
-			stable = 0
+		if now != adopted || active > 0 {
+			adopted, since = now, time.Now()
 		}
-		last = now
-		if stable < 15 { // 1.5 s: longer than an agent's record takes to etcd
+		if time.Since(since) < reportTime {
 			return fmt.Errorf("%d adopted, %d active, still changing", now, active)
 		}
 		return nil
 	})
-	return last
+	return adopted
 }

@@ -19,8 +19,12 @@ import (
 	"time"
 )
 
-// commandLimit bounds each command that a test runs.
-const commandLimit = 90 * time.Second
+// commandLimit bounds each command that a test runs; transferLimit bounds what
+// one gigabyte may take on a machine that has other things to do.
+const (
+	transferLimit = 3 * time.Minute
+	commandLimit  = transferLimit + 10*time.Second
+)
 
 // lab is a running copy of lab 01-quickstart. Tests share copies: a copy is
 // brought up by the first test that asks, and taken down after the last.
