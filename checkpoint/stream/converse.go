@@ -102,7 +102,7 @@ func filePlace(req *http.Request, f *media) place {
 	p := planFile(req, f)
 	return place{
 		File: f.name, Tag: f.etag(), At: p.start, End: p.start + p.size,
-		Head: renderHead(p.status, p.header, !req.Close), Close: req.Close, Busy: true,
+		Head: append(renderHead(p.status, p.header, !req.Close), p.body...), Close: req.Close, Busy: true,
 	}
 }
 

@@ -108,6 +108,9 @@ func TestDownloadAcrossCrashes(t *testing.T) {
 // TestPlayerThroughRelayAcrossCrashes has ffprobe, an unmodified player, decode
 // a stream through the relay while its server dies twice.
 func TestPlayerThroughRelayAcrossCrashes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts and kills processes: not in short mode")
+	}
 	for _, tool := range []string{"ffmpeg", "ffprobe"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed: apt-get install ffmpeg", tool)

@@ -51,7 +51,7 @@ func ParsePace(text string) (Pace, error) {
 		number, unit = text[:len(text)-1], 1e6
 	}
 	bits, err := strconv.ParseFloat(number, 64)
-	if err != nil || bits*unit < 8 || bits*unit > 1e12 {
+	if perSecond := bits * unit; err != nil || !(perSecond >= 8 && perSecond <= 1e12) { // NaN neither
 		return Pace{}, fmt.Errorf("rate %q: want auto, off, or bits per second such as 800k or 4M", text)
 	}
 	return Pace{Rate: bits * unit / 8}, nil

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -55,7 +56,8 @@ type planned struct {
 	status      int
 	contentType string
 	header      http.Header
-	start, size int64 // of the file
+	start, size int64  // of the file
+	body        []byte // instead of the file: what is wrong
 }
 
 // planFile lets net/http decide what of f the request gets: ranges,
@@ -70,8 +72,12 @@ func planFile(req *http.Request, f *media) planned {
 	place := &placeSeeker{size: f.size}
 	http.ServeContent(w, req, f.name, f.modified, place)
 	p := planned{status: w.status, header: w.header, start: place.at}
-	if place.read {
+	switch {
+	case place.read:
 		p.size = contentLength(w.header, f.size)
+	case p.status >= http.StatusBadRequest:
+		p.body = w.body.Bytes()
+		p.header.Set("Content-Length", strconv.Itoa(len(p.body)))
 	}
 	return p
 }
@@ -84,15 +90,16 @@ func contentLength(h http.Header, otherwise int64) int64 {
 	return n
 }
 
-// planWriter catches a response's head.
+// planWriter catches a response's head, and the few words of an error.
 type planWriter struct {
 	header http.Header
 	status int
+	body   bytes.Buffer
 }
 
 func (w *planWriter) Header() http.Header         { return w.header }
 func (w *planWriter) WriteHeader(status int)      { w.status = status }
-func (w *planWriter) Write(p []byte) (int, error) { return len(p), nil }
+func (w *planWriter) Write(p []byte) (int, error) { return w.body.Write(p) }
 
 // placeSeeker stands for the file: it notes from where the body would be read.
 type placeSeeker struct {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -119,8 +120,8 @@ func (s *Server) upgrade(w http.ResponseWriter) {
 }
 
 // fileName turns a request's path into a name under the root.
-func fileName(path string) string {
-	name := strings.Trim(path, "/")
+func fileName(asked string) string {
+	name := strings.Trim(path.Clean("/"+asked), "/")
 	if name == "" {
 		return "."
 	}
