@@ -26,7 +26,7 @@ type loadBook struct {
 }
 
 func newLoadBook(now time.Time) *loadBook {
-	return &loadBook{loads: newServiceLoads(now), exclusions: map[topology.NodeID]exclusion{}}
+	return &loadBook{loads: newServiceLoads(now, ""), exclusions: map[topology.NodeID]exclusion{}}
 }
 
 // forgetWritten makes the next look write again. A nil book forgets nothing.
@@ -58,6 +58,7 @@ func (c *core) updateLoads(now time.Time, book *loadBook, totals *bpf.Counts) []
 	standings := c.standings(now, book.service)
 	out := book.note(standings)
 	wasOpen := book.loads.failOpen
+	book.loads.policy = book.service.Policy
 	table := book.loads.update(now, c.want.self.ID, standings, &totals.Assigned)
 	if open := book.loads.failOpen; open != wasOpen {
 		out = append(out, sayFailOpen(book.service.Name, open, len(table)))

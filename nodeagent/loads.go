@@ -36,6 +36,7 @@ const (
 // moment to the next.
 type serviceLoads struct {
 	since    time.Time // this agent knows the service
+	policy   topology.Policy
 	nodes    map[topology.NodeID]*nodeLoad
 	failOpen bool // no node is healthy: unhealthy ones are listed
 }
@@ -50,8 +51,8 @@ type nodeLoad struct {
 	base    uint64
 }
 
-func newServiceLoads(now time.Time) *serviceLoads {
-	return &serviceLoads{since: now, nodes: map[topology.NodeID]*nodeLoad{}}
+func newServiceLoads(now time.Time, policy topology.Policy) *serviceLoads {
+	return &serviceLoads{since: now, policy: policy, nodes: map[topology.NodeID]*nodeLoad{}}
 }
 
 // update gives the load table in force from now. assigned is this scheduler's
@@ -120,36 +121,6 @@ func (s *serviceLoads) node(now time.Time, st standing) *nodeLoad {
 
 // isNew tells whether this agent, or the service, is new.
 func (s *serviceLoads) isNew(now time.Time) bool { return now.Sub(s.since) < slowStart }
-
-// rebase sets Base in the table. Nodes that were listed with the same weight
-// keep their shares relative to each other; who is new, or has another weight,
-// starts level with the least served of those: it neither catches up on what it
-// missed nor waits. The least share becomes 0, so no share grows for ever.
-func (s *serviceLoads) rebase(table []bpf.Load, assigned *[256]uint64) {
-	same := func(l bpf.Load) bool {
-		n := s.nodes[l.Node]
-		return n.listed && n.weight == l.Weight && n.base <= assigned[l.Node]
-	}
-	changed, least := false, ^uint64(0)
-	for _, l := range table {
-		if !same(l) {
-			changed = true
-			continue
-		}
-		least = min(least, (assigned[l.Node]-s.nodes[l.Node].base)/uint64(l.Weight))
-	}
-	for i, l := range table {
-		n := s.nodes[l.Node]
-		switch {
-		case !same(l):
-			n.base = assigned[l.Node]
-		case changed:
-			n.base += least * uint64(l.Weight)
-		}
-		n.listed, n.weight = true, l.Weight
-		table[i].Base = n.base
-	}
-}
 
 // forget drops nodes that are not members any more.
 func (s *serviceLoads) forget(all []standing) {
