@@ -72,15 +72,25 @@ type decider struct {
 	out     Decision
 }
 
-func (d *decider) put(record any) {
-	d.out.Changes = append(d.out.Changes, state.Change{Record: record})
+// put writes a record; the events are what that means.
+func (d *decider) put(record any, events ...Event) {
+	d.change(state.Change{Record: record}, events)
 }
 
-func (d *decider) drop(record any) {
-	d.out.Changes = append(d.out.Changes, state.Change{Record: record, Delete: true})
+func (d *decider) drop(record any, events ...Event) {
+	d.change(state.Change{Record: record, Delete: true}, events)
 }
 
-func (d *decider) event(e Event)     { d.out.Events = append(d.out.Events, e) }
+// change leaves alone what this version cannot read: a newer leader may have
+// written it, and may be back.
+func (d *decider) change(change state.Change, events []Event) {
+	if d.View.IsBroken(change.Record) {
+		return
+	}
+	d.out.Changes = append(d.out.Changes, change)
+	d.out.Events = append(d.out.Events, events...)
+}
+
 func (d *decider) warn(warn Warning) { d.out.Warnings = append(d.out.Warnings, warn) }
 
 // wake asks for a decision at the time given.
@@ -113,14 +123,13 @@ func (d *decider) cluster() {
 			return
 		}
 	}
-	d.put(want)
-	d.event(Event{Kind: ClusterChanged})
+	d.put(want, Event{Kind: ClusterChanged})
 }
 
 // problems passes on what the store could not read.
 func (d *decider) problems() {
 	for _, problem := range d.View.Problems {
-		d.warn(Warning{Reason: UnreadableRecord, Text: problem})
+		d.warn(Warning{Reason: UnreadableRecord, Text: problem + " (the last good record stays in force; a broken one may be deleted, it is written anew)"})
 	}
 	for _, name := range sortedKeys(d.View.Agents) {
 		known := slices.ContainsFunc(d.Config.Nodes, func(n topology.Node) bool { return n.Name == name })

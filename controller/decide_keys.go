@@ -11,8 +11,8 @@ import (
 // keys makes the keys that are not there, and rotates those of cookies.
 func (d *decider) keys() {
 	if d.View.Heartbeat == nil {
-		d.put(state.HeartbeatKey{Schema: state.Schema, Key: slices.Clone(d.Fresh.Heartbeat[:])})
-		d.event(Event{Kind: HeartbeatKeyMade})
+		key := state.HeartbeatKey{Schema: state.Schema, Key: slices.Clone(d.Fresh.Heartbeat[:])}
+		d.put(key, Event{Kind: HeartbeatKeyMade})
 	}
 	if d.View.Cookie == nil {
 		d.makeCookieKeys()
@@ -32,8 +32,7 @@ func (d *decider) keys() {
 		Current:  have.Next,
 		Next:     slices.Clone(d.Fresh.Cookie[0][:]),
 		Rotated:  d.Now,
-	})
-	d.event(Event{Kind: CookieKeysRotated, Epoch: uint64(have.Epoch) + 1})
+	}, Event{Kind: CookieKeysRotated, Epoch: uint64(have.Epoch) + 1})
 }
 
 // makeCookieKeys begins with epoch 1; nobody holds a cookie of the one before.
@@ -45,6 +44,5 @@ func (d *decider) makeCookieKeys() {
 		Current:  slices.Clone(d.Fresh.Cookie[1][:]),
 		Next:     slices.Clone(d.Fresh.Cookie[2][:]),
 		Rotated:  d.Now,
-	})
-	d.event(Event{Kind: CookieKeysMade, Epoch: 1})
+	}, Event{Kind: CookieKeysMade, Epoch: 1})
 }

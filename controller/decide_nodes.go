@@ -27,8 +27,7 @@ func (d *decider) nodes() {
 		want := d.node(config, have, known, id)
 		d.members = append(d.members, want)
 		if want != have {
-			d.put(want)
-			d.nodeEvents(have, want, known)
+			d.put(want, nodeEvents(have, want, known)...)
 		}
 	}
 	d.warnMACs()
@@ -45,9 +44,8 @@ func (d *decider) dropNodes() {
 			continue
 		}
 		node := d.View.Nodes[name]
-		d.drop(node)
+		d.drop(node, Event{Kind: NodeRemoved, Node: name, ID: int(node.ID)})
 		d.ids.resting.Nodes[name] = state.RestingNode{ID: node.ID, Since: d.Now}
-		d.event(Event{Kind: NodeRemoved, Node: name, ID: int(node.ID)})
 	}
 }
 
@@ -105,11 +103,12 @@ func nextState(have state.NodeState, alive bool) state.NodeState {
 }
 
 // nodeEvents tells what became of a node.
-func (d *decider) nodeEvents(have, want state.Node, known bool) {
+func nodeEvents(have, want state.Node, known bool) []Event {
+	var events []Event
 	e := Event{Node: want.Name, ID: int(want.ID)}
 	if !known {
 		e.Kind = NodeAdded
-		d.event(e)
+		events = append(events, e)
 	}
 	switch {
 	case want.State != have.State && want.State == state.NodeUp:
@@ -121,9 +120,9 @@ func (d *decider) nodeEvents(have, want state.Node, known bool) {
 	case known:
 		e.Kind = NodeChanged
 	default:
-		return
+		return events
 	}
-	d.event(e)
+	return append(events, e)
 }
 
 // warnMACs tells of members that the switch cannot tell apart, or cannot reach.

@@ -39,9 +39,8 @@ func (d *decider) dropServices() {
 			continue
 		}
 		have := d.View.Services[name]
-		d.drop(have)
+		d.drop(have, Event{Kind: ServiceRemoved, Service: name, ID: int(have.ID)})
 		d.ids.resting.Services[name] = state.RestingService{ID: have.ID, Since: d.Now}
-		d.event(Event{Kind: ServiceRemoved, Service: name, ID: int(have.ID)})
 	}
 	for _, name := range sortedKeys(d.View.Loads) {
 		if !configured[name] {
@@ -55,12 +54,11 @@ func (d *decider) service(want state.Service) {
 	if known && reflect.DeepEqual(have, want) {
 		return
 	}
-	d.put(want)
 	e := Event{Kind: ServiceAdded, Service: want.Name, ID: int(want.ID)}
 	if known {
 		e.Kind = ServiceChanged
 	}
-	d.event(e)
+	d.put(want, e)
 }
 
 func serviceRecord(config topology.Service, id topology.ServiceID) state.Service {

@@ -22,7 +22,8 @@ func (d *decider) slots() {
 		}
 		return
 	}
-	var epoch uint64
+	// A table that was deleted had an epoch too; no epoch exceeds the revision.
+	epoch := uint64(d.View.Revision)
 	if have != nil {
 		epoch = have.Epoch
 		if slices.Equal(have.Nodes, up) && have.Schedulers == d.Config.Schedulers {
@@ -31,8 +32,7 @@ func (d *decider) slots() {
 	}
 	want := state.Slots{Schema: state.Schema, Epoch: epoch + 1, Nodes: up, Schedulers: d.Config.Schedulers}
 	want.Primary, want.Secondary = scheduler.Slots(up, d.Config.Schedulers)
-	d.put(want)
-	d.event(Event{Kind: SlotsMoved, Epoch: want.Epoch})
+	d.put(want, Event{Kind: SlotsMoved, Epoch: want.Epoch})
 }
 
 // upNodes are the ids of the members that get packets and have a live agent,

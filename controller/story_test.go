@@ -24,6 +24,8 @@ var rewrite = flag.Bool("rewrite", false, "write what the stories in testdata gi
 //	config nodes=n1,n2*3 services=web:80 schedulers=all rotate=60s max=10
 //	agent n1 boot=b1 web=3/7 db=sick    agent's record: active/adopted, or unhealthy
 //	gone n1                             its lease ran out
+//	stranger slots {"schema":2}         somebody writes by hand
+//	delete slots                        somebody deletes by hand
 //	tick 20s                            time goes by
 //	decide                              Decide, and write the changes
 //	switch                              what the switches shall do
@@ -102,6 +104,10 @@ func (s *story) run(command string) string {
 		s.agent(args)
 	case "gone":
 		s.store.Put("agents/"+args[0], nil)
+	case "delete":
+		s.store.Put(args[0], nil)
+	case "stranger":
+		s.store.Put(args[0], []byte(args[1]))
 	case "tick":
 		s.now = s.now.Add(duration(s.t, args[0]))
 	case "decide":

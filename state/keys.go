@@ -122,7 +122,7 @@ func parseConn(rest string) (Key, bool) {
 	return Key{Kind: KindConn, Node: node, Service: service, Client: client}, true
 }
 
-// keyOf tells where a record stands.
+// keyOf tells where a record stands. Without a cluster it is not checked.
 func keyOf(cluster string, record any) (Key, error) {
 	k := Key{Cluster: cluster}
 	switch r := record.(type) {
@@ -148,6 +148,9 @@ func keyOf(cluster string, record any) (Key, error) {
 		k.Kind = KindSlots
 	default:
 		return Key{}, fmt.Errorf("a %T is not a record of the store", record)
+	}
+	if cluster == "" {
+		return k, nil
 	}
 	return k, k.check()
 }

@@ -80,6 +80,13 @@ func (s *snapshot) view(revision int64) View {
 		Services: map[topology.ServiceName]Service{},
 		Loads:    map[topology.ServiceName]Load{},
 		Problems: slices.Sorted(maps.Values(s.problems)),
+		Broken:   map[Key]bool{},
+	}
+	for text := range s.problems {
+		if key, err := ParseKey(text); err == nil {
+			key.Cluster = ""
+			v.Broken[key] = true
+		}
 	}
 	for _, record := range s.records {
 		v.add(record)

@@ -43,6 +43,14 @@ type View struct {
 	// Problems are the records that could not be read, in words, with the key
 	// first. The last good record stays in the View in their place.
 	Problems []string
+	// Broken are the keys of those records, without the cluster's name.
+	Broken map[Key]bool
+}
+
+// IsBroken tells whether what stands under the record's key could not be read.
+func (v View) IsBroken(record any) bool {
+	key, err := keyOf("", record)
+	return err != nil || v.Broken[key]
 }
 
 // Store is where the state lives: etcd (Dial), or memory (NewMemory) for tests

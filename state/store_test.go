@@ -244,6 +244,9 @@ func testBrokenRecords(t *testing.T, w world) {
 		if p := u.View.Problems[0]; !strings.Contains(p, broken.words) || !strings.Contains(p, broken.key) {
 			t.Errorf("problem %q: want %q and %q in it", p, broken.key, broken.words)
 		}
+		if known := broken.key != "strange/thing"; known != (len(u.View.Broken) == 1) {
+			t.Errorf("%s: broken keys %v", broken.value, u.View.Broken)
+		}
 		if u.View.Nodes["n1"].ID != 7 {
 			t.Errorf("%s: the last good record is gone", broken.value)
 		}
