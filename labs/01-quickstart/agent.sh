@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The agent of this node. Its run folder is the lab's, so that a lab may be up
 # twice. It may be killed by agent.pid and started again.
 set -eu

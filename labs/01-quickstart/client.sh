@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # 64 client addresses of each family on eth0. The first is the default source.
 set -eu
 sysctl -qw net.ipv6.conf.eth0.accept_dad=0 net.ipv4.ip_local_port_range="1024 65535"

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The controller, with an etcd member inside of it. It may be killed by
 # controller.pid and started again.
 set -eu

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # A server node: nginx, and the agent that makes it a part of the cluster.
 set -eu
 lab=$(dirname "$0")

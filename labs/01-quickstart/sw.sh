@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The switch: an Open vSwitch of its own with the userspace datapath. br0 has
 # the data ports; a Linux bridge, apart from it, is the management network.
 # FAIL_MODE=standalone makes br0 a learning switch that needs no controller.

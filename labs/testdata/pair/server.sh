@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # A web server for the lab's files.
 set -eu
 cat >"$ONEVIP_RUN/nginx.conf" <<END
