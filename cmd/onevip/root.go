@@ -45,6 +45,8 @@ func rootCommand(e *env) *cobra.Command {
 		servicesCommand(e),
 		connsCommand(e),
 		labCommand(e),
+		streamCommand(e),
+		benchCommand(e),
 		configCommand(e),
 		versionCommand(e),
 	)
