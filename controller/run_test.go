@@ -5,114 +5,15 @@ package controller
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/expfmt"
 
 	"github.com/onevip/onevip/ovs"
 	"github.com/onevip/onevip/state"
 	"github.com/onevip/onevip/topology"
 )
-
-const patience = 20 * time.Second
-
-// await waits for a condition that must come true.
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waited in vain for %s", what)
-		case <-tick.C:
-		}
-	}
-}
-
-// journal keeps a log for the test to read.
-type journal struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) count(words string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Count(j.text.String(), words)
-}
-
-// controllerUnderTest is one controller at work.
-type controllerUnderTest struct {
-	journal
-	metrics *prometheus.Registry
-	stop    context.CancelFunc
-	ended   chan error
-}
-
-func start(t *testing.T, store state.Store, f fabric, name string, config topology.Cluster) *controllerUnderTest {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	c := &controllerUnderTest{metrics: prometheus.NewRegistry(), stop: cancel, ended: make(chan error, 1)}
-	log := slog.New(slog.NewTextHandler(&c.journal, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	go func() {
-		c.ended <- run(ctx, Config{Cluster: config, Name: name, Store: store, Log: log, Metrics: c.metrics}, f)
-		close(c.ended)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-c.ended
-		if t.Failed() {
-			t.Logf("log of %s:\n%s", name, c.text.String())
-		}
-	})
-	return c
-}
-
-// end stops the controller and returns what it ended with.
-func (c *controllerUnderTest) end(t *testing.T) error {
-	t.Helper()
-	c.stop()
-	select {
-	case err := <-c.ended:
-		return err
-	case <-time.After(patience):
-		t.Fatal("the controller does not end")
-		return nil
-	}
-}
-
-// metric waits for a line of /metrics.
-func (c *controllerUnderTest) metric(t *testing.T, line string) {
-	t.Helper()
-	await(t, line, func() bool {
-		families, err := c.metrics.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var text strings.Builder
-		for _, family := range families {
-			if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return strings.Contains(text.String(), line+"\n")
-	})
-}
 
 func labConfig(t *testing.T) topology.Cluster {
 	config := clusterOf(t, []string{"nodes=n1,n2", "services=web:80"})
@@ -354,73 +255,61 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
-// TestRealEtcd: agents, a leader and etcd that stops and starts again.
-func TestRealEtcd(t *testing.T) {
-	dir := t.TempDir()
-	quiet := slog.New(slog.DiscardHandler)
-	embed := func(listen string) *state.Embedded {
-		e, err := state.StartEmbedded(t.Context(), state.EmbeddedConfig{Cluster: "lab", Listen: listen, DataDir: dir, Log: quiet})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = e.Close() })
-		return e
-	}
-	etcd := embed("http://127.0.0.1:0")
-	store, err := state.Dial(t.Context(), state.DialConfig{Endpoints: []string{etcd.Endpoint()}, Cluster: "lab", Log: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
-
-	f := newMemoryFabric()
-	c := start(t, store, f, "c1", labConfig(t))
-	sw := labSwitch(f)
-	sw.connect(t)
-	stopN1 := keepAgent(t, store, "n1")
-	keepAgent(t, store, "n2")
-	await(t, "flows", func() bool {
-		return strings.Contains(sw.flows(), `output:n1`) && strings.Contains(sw.flows(), `output:n2`)
-	})
-	c.metric(t, `onevip_controller_nodes{state="up"} 2`)
-
-	if err := etcd.Close(); err != nil {
-		t.Fatal(err)
-	}
-	c.metric(t, `onevip_controller_etcd_reachable 0`)
-	etcd = embed(etcd.Endpoint())
-	c.metric(t, `onevip_controller_etcd_reachable 1`)
-	stopN1()
-	await(t, "the loss of n1", func() bool { return viewOf(t, store).Nodes["n1"].State == state.NodeLost })
-	view := viewOf(t, store)
-	if view.Nodes["n2"].State != state.NodeUp {
-		t.Errorf("n2 is %s after the outage", view.Nodes["n2"].State)
-	}
-	if len(view.Slots.Nodes) != 1 || view.Slots.Nodes[0] != view.Nodes["n2"].ID {
-		t.Errorf("slots are made from %v, want n2 alone", view.Slots.Nodes)
-	}
-	if !strings.Contains(sw.flows(), `output:n1`) {
-		t.Error("a lost node was taken out of the flood")
-	}
-}
-
-// keepAgent is an agent that says one thing.
-func keepAgent(t *testing.T, store state.Store, name string) (stop func()) {
-	ctx, cancel := context.WithCancel(t.Context())
-	records, ended := make(chan state.Agent, 1), make(chan struct{})
-	records <- state.Agent{Name: topology.NodeName(name), MAC: macOf(name), Incarnation: "b1"}
-	go func() {
-		defer close(ended)
-		if err := store.KeepAgent(ctx, records); err != nil {
-			t.Error(err)
-		}
-	}()
-	stop = func() { cancel(); <-ended }
-	t.Cleanup(stop)
-	return stop
-}
-
 func slotEpoch(t *testing.T, store state.Store) string {
 	t.Helper()
 	return strconv.FormatUint(viewOf(t, store).Slots.Epoch, 10)
+}
+
+// TestWarnings: each is said once, and so is its end.
+func TestWarnings(t *testing.T) {
+	store := state.NewMemory()
+	c := start(t, store, newMemoryFabric(), "c1", labConfig(t))
+	putNode(t, store, "n9")
+	await(t, "the warning", func() bool { return c.count("no node of the configuration") == 1 })
+	putNode(t, store, "n1")
+	await(t, "n1", func() bool { return viewOf(t, store).Nodes["n1"].State == state.NodeUp })
+	store.Put("agents/n9", nil)
+	await(t, "its end", func() bool { return c.count("no longer: an agent runs") == 1 })
+	if n := c.count("msg=\"an agent runs"); n != 1 {
+		t.Errorf("said %d times, want once", n)
+	}
+	c.metric(t, `onevip_controller_warnings 0`)
+}
+
+// doubtful is a store whose leader's second write is done and said to have failed.
+type doubtful struct{ state.Store }
+
+func (d doubtful) Campaign(ctx context.Context, name string) (state.Leadership, error) {
+	l, err := d.Store.Campaign(ctx, name)
+	return &doubtfulLeader{Leadership: l}, err
+}
+
+type doubtfulLeader struct {
+	state.Leadership
+	writes int // the loop's goroutine only
+}
+
+func (l *doubtfulLeader) Apply(ctx context.Context, changes ...state.Change) (int64, error) {
+	revision, err := l.Leadership.Apply(ctx, changes...)
+	if l.writes++; l.writes == 2 {
+		return 0, errors.New("no answer")
+	}
+	return revision, err
+}
+
+// TestDoubtfulWrite: what may have been written is looked at, not written twice.
+func TestDoubtfulWrite(t *testing.T) {
+	store := state.NewMemory()
+	putNode(t, store, "n1")
+	c := start(t, doubtful{store}, newMemoryFabric(), "c1", labConfig(t))
+	await(t, "the first table", func() bool { return viewOf(t, store).Slots != nil })
+	before := viewOf(t, store).Slots.Epoch
+	putNode(t, store, "n2")
+	await(t, "the second table", func() bool { return len(viewOf(t, store).Slots.Nodes) == 2 })
+	await(t, "words about it", func() bool { return c.count("the state can not be written") == 1 })
+	store.Put("agents/n1", nil)
+	await(t, "the third table", func() bool { return len(viewOf(t, store).Slots.Nodes) == 1 })
+	if after := viewOf(t, store).Slots.Epoch; after != before+2 {
+		t.Errorf("epoch %d after %d: want each table written once", after, before)
+	}
 }

@@ -38,6 +38,7 @@ type watcher struct {
 	revision int64 // of the newest change above
 	cluster  int64 // of the newest change of the cluster record
 	awaited  int64 // revision of a change that both sides must have shown
+	stuck    int64 // awaited in vain at the last probe; 0: nothing was
 }
 
 // run follows etcd until ctx ends, and begins anew from a full read after
@@ -67,8 +68,9 @@ func (w *watcher) fail(err error) {
 	offer(w.out, Update{View: w.last, Err: err})
 }
 
-// errResync ends a watch that cannot go on while etcd is well.
-var errResync = errors.New("the watch fell behind a compaction")
+// errResync ends a watch that cannot go on while etcd is well: it fell behind a
+// compaction, or waits for what does not come.
+var errResync = errors.New("the watch must begin anew")
 
 // follow publishes until something breaks, and returns what.
 func (w *watcher) follow(ctx context.Context) error {
@@ -79,7 +81,8 @@ func (w *watcher) follow(ctx context.Context) error {
 		return err
 	}
 	w.snap.replace(items)
-	w.revision, w.cluster, w.awaited, w.dirty, w.down = revision, revision, 0, true, false
+	w.revision, w.cluster, w.awaited, w.stuck = revision, revision, 0, 0
+	w.dirty, w.down = true, false
 	w.publish()
 
 	low, lowEnd, high, highEnd := w.etcd.ranges()
@@ -96,7 +99,9 @@ func (w *watcher) follow(ctx context.Context) error {
 		case resp, ok := <-above:
 			err = w.take(resp, ok, w.takeAbove)
 		case err = <-probes:
-			w.awaited = 0 // a stranger's touch of a leader key must not stop us
+			if err == nil {
+				err = w.checkStuck()
+			}
 		}
 		if err != nil {
 			return err
@@ -146,12 +151,30 @@ func (w *watcher) takeAbove(event *clientv3.Event) {
 
 // publish delivers what changed, unless half a transaction is still to come.
 func (w *watcher) publish() {
-	if !w.dirty || w.revision < w.awaited || w.cluster < w.awaited {
+	if !w.dirty || w.half() {
 		return
 	}
 	w.dirty = false
 	w.last = w.snap.view(w.revision)
 	offer(w.out, Update{View: w.last})
+}
+
+// half tells whether a part of a transaction is still to come.
+func (w *watcher) half() bool { return w.revision < w.awaited || w.cluster < w.awaited }
+
+// checkStuck ends a watch that has awaited the same from one probe to the next:
+// a stranger touched a leader's key, or the cluster record alone. It could also
+// be a slow network; reading everything is right for both.
+func (w *watcher) checkStuck() error {
+	if !w.half() {
+		w.stuck = 0
+		return nil
+	}
+	if w.stuck == w.awaited {
+		return errResync
+	}
+	w.stuck = w.awaited
+	return nil
 }
 
 // probe reads a key now and then, through the quorum, and sends what came of it.

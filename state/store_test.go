@@ -12,22 +12,31 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/onevip/onevip/topology"
 )
 
 // world is one store and what a test may do to it from outside.
 type world struct {
 	Store
-	put       func(t *testing.T, key string, value []byte) // raw; nil deletes
-	interrupt func(t *testing.T)
-	restore   func(t *testing.T)
+	put func(t *testing.T, key string, value []byte) // raw; nil deletes
+	// candidates counts those who lead or wait to.
+	candidates func(t *testing.T) int
+	interrupt  func(t *testing.T)
+	restore    func(t *testing.T)
 }
 
 func memoryWorld(t *testing.T) world {
 	m := NewMemory()
 	return world{
-		Store:     m,
-		put:       func(_ *testing.T, key string, value []byte) { m.Put(key, value) },
+		Store: m,
+		put:   func(_ *testing.T, key string, value []byte) { m.Put(key, value) },
+		candidates: func(*testing.T) int {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return len(m.leaders)
+		},
 		interrupt: func(*testing.T) { m.Interrupt() },
 		restore:   func(*testing.T) { m.Restore() },
 	}
@@ -52,6 +61,13 @@ func etcdWorld(t *testing.T) world {
 			if err != nil {
 				t.Fatal(err)
 			}
+		},
+		candidates: func(t *testing.T) int {
+			resp, err := e.client.Get(t.Context(), e.prefix+"leader/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return int(resp.Count)
 		},
 		interrupt: func(t *testing.T) {
 			if err := running.Close(); err != nil {
@@ -291,61 +307,6 @@ func testConns(t *testing.T, w world) {
 	if len(u.View.Nodes) != 1 || u.View.Revision <= before.Revision {
 		t.Errorf("revision %d after %d, nodes %v: want the node's", u.View.Revision, before.Revision, u.View.Nodes)
 	}
-}
-
-func testSuccession(t *testing.T, w world) {
-	updates := w.Watch(t.Context())
-	first := lead(t, w, "c1")
-	await(t, updates, "leader c1", func(u Update) bool { return u.View.Leader == "c1" && u.View.Term == first.Term() })
-	second := make(chan Leadership, 1)
-	go func() {
-		if l, err := w.Campaign(t.Context(), "c2"); err == nil {
-			second <- l
-		}
-	}()
-	if _, err := first.Apply(t.Context(), Change{Record: Node{Name: "n1", ID: 1}}); err != nil {
-		t.Fatal(err)
-	}
-	if len(second) > 0 {
-		t.Fatal("two leaders")
-	}
-	if err := first.Resign(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	receive(t, first.Done(), "end of the first leadership")
-	next := receive(t, second, "second leader")
-	if next.Term() <= first.Term() {
-		t.Errorf("term %d after %d: want it to grow", next.Term(), first.Term())
-	}
-	if _, err := first.Apply(t.Context(), Change{Record: Node{Name: "n2", ID: 2}}); !errors.Is(err, ErrNotLeader) {
-		t.Errorf("write of the first leader: %v, want ErrNotLeader", err)
-	}
-	u := await(t, updates, "leader c2", func(u Update) bool { return u.View.Leader == "c2" && u.View.Term == next.Term() })
-	if len(u.View.Nodes) != 1 {
-		t.Errorf("nodes %v: want n1 alone", u.View.Nodes)
-	}
-	if err := next.Resign(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	await(t, updates, "no leader", func(u Update) bool { return u.View.Leader == "" && u.View.Term == 0 })
-}
-
-func testCandidateQuits(t *testing.T, w world) {
-	first := lead(t, w, "c1")
-	ctx, quit := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		_, err := w.Campaign(ctx, "c2")
-		ended <- err
-	}()
-	quit()
-	if err := receive(t, ended, "end of the campaign"); !errors.Is(err, context.Canceled) {
-		t.Errorf("campaign ended with %v", err)
-	}
-	if err := first.Resign(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	lead(t, w, "c3") // c2 must not be in the way
 }
 
 func testOutage(t *testing.T, w world) {
