@@ -47,7 +47,7 @@ var onevip = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cleanups = append(cleanups, func() { os.RemoveAll(dir) }) //nolint:errcheck // a temporary folder
+	cleanups = append(cleanups, func() { os.RemoveAll(dir) })
 	path := filepath.Join(dir, "onevip")
 	out, err := exec.Command("go", "build", "-o", path, "github.com/onevip/onevip/cmd/onevip").CombinedOutput()
 	if err != nil {
@@ -95,7 +95,7 @@ func (l *lab) bringUp() error {
 		if l.dir, err = os.MkdirTemp("", "onevip-e2e"); err != nil {
 			return err
 		}
-		cleanups = append(cleanups, func() { os.RemoveAll(l.dir) }) //nolint:errcheck // a temporary folder
+		cleanups = append(cleanups, func() { os.RemoveAll(l.dir) })
 		source = filepath.Join(l.dir, "lab")
 		if err := os.CopyFS(source, os.DirFS("../01-quickstart")); err != nil {
 			return err
