@@ -23,7 +23,8 @@ const resignTimeout = 2 * time.Second
 
 // Config is what a controller is made from.
 type Config struct {
-	// Cluster is the configuration; all controllers have the same.
+	// Cluster is the configuration. All controllers have the same, but for the
+	// switches' Target: each names itself there, and the leader sets it.
 	Cluster topology.Cluster
 	// Name of this controller in the election. Each has its own.
 	Name  string
