@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // attachIngress puts the filter in front of the interface's stack. A link that
@@ -86,7 +86,7 @@ func dropLink(l link.Link) error { return errors.Join(l.Unpin(), l.Close()) }
 // would guess, and a kernel that loads the programs needs no probe.
 func explainLoad(err error) error {
 	switch {
-	case errors.Is(err, os.ErrPermission):
+	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("load the BPF programs: not permitted (needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or root): %w", err)
 	case missesKfunc():
 		return fmt.Errorf("%w: no bpf_sk_assign_tcp_reqsk: needs Linux 6.9 with CONFIG_SYN_COOKIES and BTF: %w", ErrUnsupportedKernel, err)

@@ -19,13 +19,167 @@ type benchAgainFrame struct {
 	Bytes [128]uint8
 }
 
+type benchOvAddr struct {
+	_     structs.HostLayout
+	Words [4]uint32
+}
+
+type benchOvByNode struct {
+	_     structs.HostLayout
+	Count [256]uint64
+}
+
+type benchOvConfig struct {
+	_           structs.HostLayout
+	Self        uint32
+	WindowScale uint32
+	Epoch       uint32
+	Lifetime    uint32
+	Mss4        uint16
+	Mss6        uint16
+	Vip4Count   uint16
+	Vip6Count   uint16
+	MoreVips    uint32
+	Pad         uint32
+	Keys        [4]struct {
+		_     structs.HostLayout
+		K0    uint64
+		K1    uint64
+		Epoch uint32
+		Valid uint32
+	}
+	Vip4 [8]uint32
+	Vip6 [8]benchOvAddr
+}
+
+type benchOvConns struct {
+	_      structs.HostLayout
+	Opened uint64
+	Closed uint64
+}
+
+type benchOvFlow struct {
+	_          structs.HostLayout
+	Client     benchOvAddr
+	Vip        benchOvAddr
+	ClientPort uint16
+	VipPort    uint16
+	Pad        uint32
+}
+
+type benchOvGlobals struct {
+	_      structs.HostLayout
+	Config uint32
+	Slots  uint32
+}
+
+type benchOvLoads struct {
+	_     structs.HostLayout
+	Count uint64
+	Nodes [256]struct {
+		_       structs.HostLayout
+		Settled uint64
+		Base    uint64
+		Active  uint32
+		Weight  uint16
+		Node    uint8
+		Pad     uint8
+	}
+	Generation uint64
+}
+
+type benchOvMark struct {
+	_      structs.HostLayout
+	Isn    uint32
+	Marked uint32
+}
+
+type benchOvMember struct {
+	_     structs.HostLayout
+	Mac   [6]uint8
+	Known uint16
+}
+
+type benchOvOptions struct {
+	_        structs.HostLayout
+	Wscale   uint8
+	Sack     uint8
+	Ecn      uint8
+	MssIndex uint8
+}
+
+type benchOvService struct {
+	_      structs.HostLayout
+	Id     uint32
+	Policy uint32
+}
+
+type benchOvServiceKey struct {
+	_    structs.HostLayout
+	Vip  benchOvAddr
+	Port uint16
+	Pad  [3]uint16
+}
+
+type benchOvSlots struct {
+	_         structs.HostLayout
+	Primary   [1024]uint8
+	Secondary [1024]uint8
+}
+
+type benchOvSourceHash struct {
+	_    structs.HostLayout
+	Node [1024]uint8
+}
+
+type benchOvSynKey struct {
+	_    structs.HostLayout
+	Flow benchOvFlow
+	Isn  uint32
+	Pad  uint32
+}
+
+type benchOvTombstone struct {
+	_          structs.HostLayout
+	Isn        uint32
+	RcvNxt     uint32
+	Superseded uint32
+	Pad        uint32
+}
+
+type benchOvTree struct {
+	_          structs.HostLayout
+	Generation uint64
+	Policy     uint32
+	Leaves     uint32
+	Winner     [256]uint8
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	benchMapAdopted        = "adopted"
+	benchMapAssigned       = "assigned"
+	benchMapClosedAt       = "closed_at"
+	benchMapConfigs        = "configs"
+	benchMapConns          = "conns"
 	benchMapFrames         = "frames"
+	benchMapGlobals        = "globals"
+	benchMapLoads          = "loads"
+	benchMapMarks          = "marks"
+	benchMapMembers        = "members"
+	benchMapReasons        = "reasons"
+	benchMapServices       = "services"
+	benchMapSlots          = "slots"
+	benchMapSourceHash     = "source_hash"
+	benchMapSynRecords     = "syn_records"
 	benchMapTargets        = "targets"
+	benchMapTombstones     = "tombstones"
+	benchMapTrees          = "trees"
+	benchMapVips           = "vips"
 	benchProgBenchAgain    = "bench_again"
+	benchProgBenchBare     = "bench_bare"
 	benchProgBenchBaseline = "bench_baseline"
 )
 
@@ -72,6 +226,7 @@ type benchSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type benchProgramSpecs struct {
 	BenchAgain    *ebpf.ProgramSpec `ebpf:"bench_again"`
+	BenchBare     *ebpf.ProgramSpec `ebpf:"bench_bare"`
 	BenchBaseline *ebpf.ProgramSpec `ebpf:"bench_baseline"`
 }
 
@@ -79,8 +234,25 @@ type benchProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type benchMapSpecs struct {
-	Frames  *ebpf.MapSpec `ebpf:"frames"`
-	Targets *ebpf.MapSpec `ebpf:"targets"`
+	Adopted    *ebpf.MapSpec `ebpf:"adopted"`
+	Assigned   *ebpf.MapSpec `ebpf:"assigned"`
+	ClosedAt   *ebpf.MapSpec `ebpf:"closed_at"`
+	Configs    *ebpf.MapSpec `ebpf:"configs"`
+	Conns      *ebpf.MapSpec `ebpf:"conns"`
+	Frames     *ebpf.MapSpec `ebpf:"frames"`
+	Globals    *ebpf.MapSpec `ebpf:"globals"`
+	Loads      *ebpf.MapSpec `ebpf:"loads"`
+	Marks      *ebpf.MapSpec `ebpf:"marks"`
+	Members    *ebpf.MapSpec `ebpf:"members"`
+	Reasons    *ebpf.MapSpec `ebpf:"reasons"`
+	Services   *ebpf.MapSpec `ebpf:"services"`
+	Slots      *ebpf.MapSpec `ebpf:"slots"`
+	SourceHash *ebpf.MapSpec `ebpf:"source_hash"`
+	SynRecords *ebpf.MapSpec `ebpf:"syn_records"`
+	Targets    *ebpf.MapSpec `ebpf:"targets"`
+	Tombstones *ebpf.MapSpec `ebpf:"tombstones"`
+	Trees      *ebpf.MapSpec `ebpf:"trees"`
+	Vips       *ebpf.MapSpec `ebpf:"vips"`
 }
 
 // benchVariableSpecs contains global variables before they are loaded into the kernel.
@@ -109,14 +281,48 @@ func (o *benchObjects) Close() error {
 //
 // It can be passed to loadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type benchMaps struct {
-	Frames  *ebpf.Map `ebpf:"frames"`
-	Targets *ebpf.Map `ebpf:"targets"`
+	Adopted    *ebpf.Map `ebpf:"adopted"`
+	Assigned   *ebpf.Map `ebpf:"assigned"`
+	ClosedAt   *ebpf.Map `ebpf:"closed_at"`
+	Configs    *ebpf.Map `ebpf:"configs"`
+	Conns      *ebpf.Map `ebpf:"conns"`
+	Frames     *ebpf.Map `ebpf:"frames"`
+	Globals    *ebpf.Map `ebpf:"globals"`
+	Loads      *ebpf.Map `ebpf:"loads"`
+	Marks      *ebpf.Map `ebpf:"marks"`
+	Members    *ebpf.Map `ebpf:"members"`
+	Reasons    *ebpf.Map `ebpf:"reasons"`
+	Services   *ebpf.Map `ebpf:"services"`
+	Slots      *ebpf.Map `ebpf:"slots"`
+	SourceHash *ebpf.Map `ebpf:"source_hash"`
+	SynRecords *ebpf.Map `ebpf:"syn_records"`
+	Targets    *ebpf.Map `ebpf:"targets"`
+	Tombstones *ebpf.Map `ebpf:"tombstones"`
+	Trees      *ebpf.Map `ebpf:"trees"`
+	Vips       *ebpf.Map `ebpf:"vips"`
 }
 
 func (m *benchMaps) Close() error {
 	return _BenchClose(
+		m.Adopted,
+		m.Assigned,
+		m.ClosedAt,
+		m.Configs,
+		m.Conns,
 		m.Frames,
+		m.Globals,
+		m.Loads,
+		m.Marks,
+		m.Members,
+		m.Reasons,
+		m.Services,
+		m.Slots,
+		m.SourceHash,
+		m.SynRecords,
 		m.Targets,
+		m.Tombstones,
+		m.Trees,
+		m.Vips,
 	)
 }
 
@@ -131,12 +337,14 @@ type benchVariables struct {
 // It can be passed to loadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type benchPrograms struct {
 	BenchAgain    *ebpf.Program `ebpf:"bench_again"`
+	BenchBare     *ebpf.Program `ebpf:"bench_bare"`
 	BenchBaseline *ebpf.Program `ebpf:"bench_baseline"`
 }
 
 func (p *benchPrograms) Close() error {
 	return _BenchClose(
 		p.BenchAgain,
+		p.BenchBare,
 		p.BenchBaseline,
 	)
 }

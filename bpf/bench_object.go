@@ -3,6 +3,7 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -40,4 +41,34 @@ func loadUnpinned(opts Options, mtu int) (*Filter, error) {
 	}
 	f.config.Mss4, f.config.Mss6 = clampMSS(mtu-40), clampMSS(mtu-60)
 	return f, nil
+}
+
+// benchTools is what the programs are measured with.
+type benchTools struct {
+	Baseline *ebpf.Program `ebpf:"bench_baseline"`
+	Bare     *ebpf.Program `ebpf:"bench_bare"`
+	Again    *ebpf.Program `ebpf:"bench_again"`
+	Frames   *ebpf.Map     `ebpf:"frames"`
+	Targets  *ebpf.Map     `ebpf:"targets"`
+}
+
+// loadTools loads them. The baseline reads the configuration of f.
+func loadTools(f *Filter) (*benchTools, error) {
+	spec, err := loadBench()
+	if err != nil {
+		return nil, fmt.Errorf("read the BPF object to measure with: %w", err)
+	}
+	var tools benchTools
+	err = spec.LoadAndAssign(&tools, &ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{
+		"globals": f.objs.Globals, "configs": f.objs.Configs, "vips": f.objs.Vips, "reasons": f.objs.Reasons,
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("load the programs to measure with: %w", err)
+	}
+	return &tools, nil
+}
+
+// Close unloads the programs.
+func (t *benchTools) Close() error {
+	return errors.Join(t.Baseline.Close(), t.Bare.Close(), t.Again.Close(), t.Frames.Close(), t.Targets.Close())
 }

@@ -116,14 +116,14 @@ func (b *benchmark) runRound(c runCase, frame []byte) (s sample, err error) {
 	if err := c.prepare(); err != nil {
 		return s, err
 	}
-	before, err := b.timeRun(b.tools.BenchBaseline, frame)
+	before, err := b.timeRun(b.tools.Baseline, frame)
 	if err != nil {
 		return s, err
 	}
 	if s.ns, err = b.timeCase(c, frame); err != nil {
 		return s, err
 	}
-	after, err := b.timeRun(b.tools.BenchBaseline, frame)
+	after, err := b.timeRun(b.tools.Baseline, frame)
 	s.baseline = (before + after) / 2
 	return s, err
 }
@@ -186,11 +186,11 @@ func (b *benchmark) timeAgain(frame []byte) (float64, error) {
 	if err := b.tools.Frames.Put(uint32(0), saved); err != nil {
 		return 0, fmt.Errorf("save the frame: %w", err)
 	}
-	plain, err := b.timeRun(b.tools.BenchBaseline, frame)
+	plain, err := b.timeRun(b.tools.Baseline, frame)
 	if err != nil {
 		return 0, err
 	}
-	both, err := b.timeBehindAgain(b.tools.BenchBaseline, frame)
+	both, err := b.timeBehindAgain(b.tools.Baseline, frame)
 	if err != nil {
 		return 0, err
 	}
@@ -202,5 +202,5 @@ func (b *benchmark) timeBehindAgain(p *ebpf.Program, frame []byte) (float64, err
 	if err := b.tools.Targets.Put(uint32(0), p); err != nil {
 		return 0, fmt.Errorf("put the program behind bench_again: %w", err)
 	}
-	return b.timeRun(b.tools.BenchAgain, frame)
+	return b.timeRun(b.tools.Again, frame)
 }

@@ -48,7 +48,7 @@ type benchmark struct {
 	steps   int // of progress, done
 	total   int
 	f       *Filter
-	tools   benchObjects
+	tools   *benchTools
 	ingress link.Link
 	client  *packet.Conn
 	open    []io.Closer
@@ -170,10 +170,10 @@ func (b *benchmark) load() error {
 	}
 	b.f = f
 	b.keep(f)
-	if err := loadBenchObjects(&b.tools, nil); err != nil {
-		return fmt.Errorf("load the programs to measure with: %w", err)
+	if b.tools, err = loadTools(f); err != nil {
+		return err
 	}
-	b.keep(&b.tools)
+	b.keep(b.tools)
 	if err := b.configure(); err != nil {
 		return err
 	}

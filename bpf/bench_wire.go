@@ -113,7 +113,7 @@ func (b *benchmark) compare(frames [][]byte, reason Reason, answer func(benchFlo
 	if after-before != uint64(len(frames)) {
 		return s, fmt.Errorf("of %d packets, %d were counted as %s", len(frames), after-before, reason)
 	}
-	s.baseline, err = b.timed(b.tools.BenchBaseline, frames, nil)
+	s.baseline, err = b.timed(b.tools.Baseline, frames, nil)
 	return s, err
 }
 

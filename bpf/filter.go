@@ -130,7 +130,7 @@ func (o Options) bound(spec *ebpf.CollectionSpec) error {
 	services := orDefault(o.Services, 64)
 	sizes := map[string]uint32{
 		"vips": services * 4, "services": services * 4,
-		"loads": services, "source_hash": services,
+		"loads": services, "source_hash": services, "trees": services,
 		"assigned": services, "adopted": services, "conns": services,
 		"syn_records": orDefault(o.SYNRecords, 65536),
 		"tombstones":  orDefault(o.Tombstones, 131072),

@@ -23,7 +23,13 @@ func (f *Filter) SetLoads(service topology.ServiceID, nodes []Load) error {
 			Settled: n.Settled, Base: n.Base, Active: n.Active, Weight: n.Weight, Node: uint8(n.Node),
 		}
 	}
-	table.Count = uint64(len(nodes))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var old onevipOvLoads
+	if err := f.objs.Loads.Lookup(uint32(service), &old); err != nil {
+		return fmt.Errorf("read loads of service %d: %w", service, err)
+	}
+	table.Count, table.Generation = uint64(len(nodes)), old.Generation+1
 	if err := f.objs.Loads.Put(uint32(service), &table); err != nil {
 		return fmt.Errorf("write loads of service %d: %w", service, err)
 	}

@@ -80,9 +80,10 @@ type onevipOvLoad struct {
 }
 
 type onevipOvLoads struct {
-	_     structs.HostLayout
-	Count uint64
-	Nodes [256]onevipOvLoad
+	_          structs.HostLayout
+	Count      uint64
+	Nodes      [256]onevipOvLoad
+	Generation uint64
 }
 
 type onevipOvMark struct {
@@ -144,6 +145,14 @@ type onevipOvTombstone struct {
 	Pad        uint32
 }
 
+type onevipOvTree struct {
+	_          structs.HostLayout
+	Generation uint64
+	Policy     uint32
+	Leaves     uint32
+	Winner     [256]uint8
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -163,6 +172,7 @@ const (
 	onevipMapSourceHash     = "source_hash"
 	onevipMapSynRecords     = "syn_records"
 	onevipMapTombstones     = "tombstones"
+	onevipMapTrees          = "trees"
 	onevipMapVips           = "vips"
 	onevipProgOnevipIngress = "onevip_ingress"
 	onevipProgOnevipSockets = "onevip_sockets"
@@ -234,6 +244,7 @@ type onevipMapSpecs struct {
 	SourceHash *ebpf.MapSpec `ebpf:"source_hash"`
 	SynRecords *ebpf.MapSpec `ebpf:"syn_records"`
 	Tombstones *ebpf.MapSpec `ebpf:"tombstones"`
+	Trees      *ebpf.MapSpec `ebpf:"trees"`
 	Vips       *ebpf.MapSpec `ebpf:"vips"`
 }
 
@@ -279,6 +290,7 @@ type onevipMaps struct {
 	SourceHash *ebpf.Map `ebpf:"source_hash"`
 	SynRecords *ebpf.Map `ebpf:"syn_records"`
 	Tombstones *ebpf.Map `ebpf:"tombstones"`
+	Trees      *ebpf.Map `ebpf:"trees"`
 	Vips       *ebpf.Map `ebpf:"vips"`
 }
 
@@ -299,6 +311,7 @@ func (m *onevipMaps) Close() error {
 		m.SourceHash,
 		m.SynRecords,
 		m.Tombstones,
+		m.Trees,
 		m.Vips,
 	)
 }

@@ -24,7 +24,7 @@ static __always_inline void grant(struct segment *seg, struct options *syn, stru
 
 /* Writes the options in the kernel's order; gives their length in bytes. */
 static __always_inline __u32 write_options(struct ov_config *cfg, struct segment *seg,
-					   struct options *syn, __u32 tsval, struct tcp_out *out)
+					   struct options *syn, __u32 tsval, struct packet_out *out)
 {
 	__u32 sack = syn->sack ? 0x04020000 : 0x01010000;
 	__u32 scale = 0x01030300 | (cfg->window_scale & 15);
@@ -47,7 +47,7 @@ static __always_inline __u32 write_options(struct ov_config *cfg, struct segment
 }
 
 static __noinline bool make_syn_ack(struct ov_config *cfg, struct segment *seg,
-				    struct options *syn, __u32 owner, struct tcp_out *out)
+				    struct options *syn, __u32 owner, struct packet_out *out)
 {
 	struct ov_key *key = &cfg->keys[cfg->epoch & 3];
 	struct cookie c = {};
@@ -98,20 +98,17 @@ static __always_inline void copy_syn_to(struct __sk_buff *skb, __u32 owner)
 	bpf_skb_store_bytes(skb, 0, &was, sizeof(was), 0);
 }
 
-/* The SYN is for a slot of ours: name an owner and answer. */
+/* The SYN is for a slot of ours, and has an owner: answer. */
 static __noinline int answer(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
-			     struct options *syn, struct ov_service *svc)
+			     struct options *syn, __u32 owner)
 {
-	__u32 owner = pick_owner(svc, &seg->flow);
-	struct tcp_out out;
+	struct packet_out out;
 
-	if (owner == UNDECIDED)
-		return drop(REASON_NO_NODE);
 	if (!make_syn_ack(cfg, seg, syn, owner, &out))
 		return drop(REASON_NOT_READY);
 	if (!syn->timestamps && owner != cfg->self)
 		copy_syn_to(skb, owner);
-	if (!replace_segment(skb, seg, &out, out.h.doff * 4, true))
+	if (!replace_packet(skb, seg, &out, out.h.doff * 4, true))
 		return drop(REASON_REWRITE_FAILED);
 	return reply(skb, REASON_ANSWERED);
 }

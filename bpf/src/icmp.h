@@ -11,7 +11,7 @@
 
 static __always_inline int echo(struct ov_config *cfg, struct ov_flow *flow)
 {
-	if (primary_of(flow_hash(flow)) != cfg->self)
+	if (primary_of(flow) != cfg->self)
 		return drop(REASON_FOREIGN_ICMP);
 	return pass(REASON_ECHO);
 }

@@ -99,6 +99,14 @@ struct {
 
 /* Written and read here. */
 
+/* (*) One entry a service. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct ov_tree);
+} trees SEC(".maps");
+
 /* (*) SYNs of clients without timestamps. Full: the oldest handshake is
  * forgotten; its client's segments are then dropped (COOKIE_NO_RECORD). */
 struct {
@@ -120,10 +128,10 @@ struct {
 
 /* When a connection with this hash closed last, in seconds: spares foreign
  * segments the look into the tombstones. Collisions only cost that look. */
-#define CLOSED_BUCKETS 65536
+#define CLOSED_BUCKET_BITS 16
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, CLOSED_BUCKETS);
+	__uint(max_entries, 1 << CLOSED_BUCKET_BITS);
 	__type(key, __u32);
 	__type(value, __u32);
 } closed_at SEC(".maps");

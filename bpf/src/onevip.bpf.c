@@ -29,9 +29,10 @@ char LICENSE[] SEC("license") = "GPL";
  * in use here, and remember what a later ACK can't tell. */
 static __noinline int on_syn(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg)
 {
-	bool primary = primary_of(seg->hash) == cfg->self;
+	bool primary = primary_of(&seg->flow) == cfg->self;
 	struct ov_service *svc = service_of(&seg->flow);
 	struct options syn;
+	__u32 owner;
 
 	supersede(seg, cfg->lifetime);
 	if (!svc)
@@ -43,7 +44,10 @@ static __noinline int on_syn(struct __sk_buff *skb, struct ov_config *cfg, struc
 		record_syn(seg, &syn);
 	if (!primary)
 		return drop(REASON_NOT_PRIMARY);
-	return answer(skb, cfg, seg, &syn, svc);
+	owner = pick_owner(svc, &seg->flow);
+	if (owner == UNDECIDED)
+		return drop(REASON_NO_NODE);
+	return answer(skb, cfg, seg, &syn, owner);
 }
 
 /* No socket, or only a listener: ours to adopt, or nothing to us. */
@@ -98,7 +102,6 @@ static __always_inline int on_tcp(struct __sk_buff *skb, struct ov_config *cfg,
 	int verdict;
 
 	sk = bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
-	seg->hash = flow_hash(&seg->flow);
 	if (seg->syn && !seg->ack) {
 		if (sk) {
 			if (sk->state != TCP_LISTEN && sk->state != TCP_TIME_WAIT)

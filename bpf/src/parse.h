@@ -23,7 +23,6 @@
  * make packet pointers invalid. Numbers in host order. */
 struct segment {
 	struct ov_flow flow;
-	__u64 hash;
 	__u32 seq;
 	__u32 ack_seq;
 	__u32 l4;	   /* offset of the TCP header */
@@ -176,6 +175,11 @@ static __always_inline __u32 option_word(struct option_walk *w, __u32 at)
 	       (__u32)option_byte(w, at + 2) << 8 | option_byte(w, at + 3);
 }
 
+static __always_inline __u8 clamp_wscale(__u8 shift)
+{
+	return shift > MAX_WSCALE ? MAX_WSCALE : shift;
+}
+
 /* One option a call; 1 ends the walk. An option that is too short for its kind
  * is skipped, as the kernel does. */
 static long next_option(__u32 i, struct option_walk *w)
@@ -199,9 +203,7 @@ static long next_option(__u32 i, struct option_walk *w)
 	if (kind == 2 && len == 4) {
 		w->out.mss = option_word(w, w->at) & 0xffff;
 	} else if (kind == 3 && len == 3) {
-		w->out.wscale = option_byte(w, w->at + 2);
-		if (w->out.wscale > MAX_WSCALE)
-			w->out.wscale = MAX_WSCALE;
+		w->out.wscale = clamp_wscale(option_byte(w, w->at + 2));
 	} else if (kind == 4 && len == 2) {
 		w->out.sack = 1;
 	} else if (kind == 8 && len == 10) {
@@ -213,9 +215,9 @@ static long next_option(__u32 i, struct option_walk *w)
 	return 0;
 }
 
-/* Reads all options of the segment; false if they are malformed. */
-static __noinline bool parse_options(struct __sk_buff *skb, struct segment *seg,
-				     struct options *out)
+/* Any options; false if they are malformed. */
+static __noinline bool walk_options(struct __sk_buff *skb, struct segment *seg,
+				    struct options *out)
 {
 	struct option_walk w = { .out.wscale = NO_WSCALE };
 	__u32 len = seg->options_len;
@@ -228,6 +230,37 @@ static __noinline bool parse_options(struct __sk_buff *skb, struct segment *seg,
 	}
 	*out = w.out;
 	return !w.bad;
+}
+
+/*
+ * Reads all options of the segment; false if they are malformed. Nearly all
+ * segments have them where Linux puts them (net/ipv4/tcp_output.c): those need
+ * no walk.
+ */
+static __always_inline bool parse_options(struct __sk_buff *skb, struct segment *seg,
+					  struct options *out)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__be32 *word = data + (seg->v6 ? L4_OFFSET_V6 : L4_OFFSET_V4) + sizeof(struct tcphdr);
+
+	if (seg->options_len == 12 && (void *)(word + 3) <= end &&
+	    word[0] == bpf_htonl(0x0101080a)) {
+		*out = (struct options){ .timestamps = 1, .wscale = NO_WSCALE };
+		out->tsval = bpf_ntohl(word[1]);
+		out->tsecr = bpf_ntohl(word[2]);
+		return true;
+	}
+	if (seg->options_len == 20 && (void *)(word + 5) <= end &&
+	    word[1] == bpf_htonl(0x0402080a) && bpf_ntohl(word[0]) >> 16 == 0x0204 &&
+	    bpf_ntohl(word[4]) >> 8 == 0x010303) {
+		*out = (struct options){ .timestamps = 1, .sack = 1 };
+		out->mss = bpf_ntohl(word[0]);
+		out->tsval = bpf_ntohl(word[2]);
+		out->tsecr = bpf_ntohl(word[3]);
+		out->wscale = clamp_wscale(bpf_ntohl(word[4]));
+		return true;
+	}
+	return walk_options(skb, seg, out);
 }
 
 #endif

@@ -53,7 +53,7 @@ static __noinline int end_old(struct __sk_buff *skb, struct ov_config *cfg, stru
  * ago. The array spares nearly all others the look into the map. */
 static __always_inline struct ov_tombstone *find_tombstone(struct segment *seg, __u32 lifetime)
 {
-	__u32 bucket = closed_bucket_of(seg->hash);
+	__u32 bucket = closed_bucket_of(&seg->flow);
 	__u32 *at = bpf_map_lookup_elem(&closed_at, &bucket);
 
 	if (!at || !*at || (__s32)(now_seconds() - *at - lifetime) > 0)

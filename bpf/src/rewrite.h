@@ -4,6 +4,11 @@
  * or a RST that goes up. Nothing is allocated and no packet is sent that a
  * received one did not pay for.
  *
+ * The new packet is made on the stack and stored in one go. Writing through packet
+ * pointers would be no shorter, and would have the kernel make a private copy of
+ * every packet that it shares, as those of a flood, before the program even looks
+ * at it, the foreign ones too.
+ *
  * A packet whose checksum the sender's device still owed (CHECKSUM_PARTIAL, as
  * on a veth pair) keeps that mark; the checksum we write is right either way.
  */
@@ -14,108 +19,137 @@
 
 #define MAX_REPLY_OPTIONS 20
 
-/* A TCP header with the options that we ever send. */
-struct tcp_out {
+/* struct ethhdr in halves, which have its alignment. */
+struct ether_out {
+	__be16 dest[ETH_ALEN / 2], source[ETH_ALEN / 2], proto;
+};
+
+/* A packet with the TCP options that we ever send. The IP header ends where the
+ * TCP header begins, whichever it is. */
+struct packet_out {
+	union {
+		struct {
+			__be16 pad4[11];
+			struct ether_out eth4;
+			struct iphdr v4;
+		};
+		struct {
+			__be16 pad6[1];
+			struct ether_out eth6;
+			struct ipv6hdr v6;
+		};
+	};
 	struct tcphdr h;
 	__be32 options[MAX_REPLY_OPTIONS / 4];
 };
 
-static __always_inline __u16 fold(__s64 sum)
+/* One's complement sum of whole words. */
+static __always_inline __u64 add_words(__u64 sum, const void *from, int bytes)
 {
-	__u32 s = sum;
+	const __u32 *word = from;
 
-	s = (s & 0xffff) + (s >> 16);
-	s = (s & 0xffff) + (s >> 16);
-	return ~s;
+#pragma unroll
+	for (int i = 0; i < bytes / 4; i++)
+		sum += word[i];
+	return sum;
+}
+
+static __always_inline __u16 fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~((sum & 0xffff) + (sum >> 16));
 }
 
 /* The pseudo header's addresses may be v4-mapped: ::ffff: adds 0xffff, which is
  * nothing in one's complement. Unused options are zero and add nothing. */
-static __always_inline void set_tcp_checksum(struct ov_flow *f, struct tcp_out *out, __u32 len)
+static __always_inline void set_tcp_checksum(struct ov_flow *f, struct packet_out *out, __u32 len)
 {
-	__s64 sum;
+	__u64 sum = bpf_htons(len) + bpf_htons(IPPROTO_TCP);
 
-	out->h.check = 0;
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)f, 2 * sizeof(union ov_addr), 0);
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)out, sizeof(*out), sum);
-	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + bpf_htons(len) + bpf_htons(IPPROTO_TCP);
+	sum = add_words(sum, f, 2 * sizeof(union ov_addr));
+	sum = add_words(sum, &out->h, sizeof(out->h) + sizeof(out->options));
 	out->h.check = fold(sum);
 }
 
-static __always_inline void swap_ethernet(struct ethhdr *eth)
+/* `back`: from the VIP to the client, with the MACs swapped too; else as it came. */
+static __always_inline void write_ethernet(const struct ether_out *was, struct ether_out *out,
+					   bool back)
 {
-	__u8 mac[ETH_ALEN];
-
-	__builtin_memcpy(mac, eth->h_dest, ETH_ALEN);
-	__builtin_memcpy(eth->h_dest, eth->h_source, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, mac, ETH_ALEN);
+	__builtin_memcpy(out->dest, back ? was->source : was->dest, ETH_ALEN);
+	__builtin_memcpy(out->source, back ? was->dest : was->source, ETH_ALEN);
+	out->proto = was->proto;
 }
 
 static __always_inline void write_v4(struct iphdr *ip, struct ov_flow *f, __u32 tcp_len, bool back)
 {
-	ip->tos = 0;
+	__builtin_memset(ip, 0, sizeof(*ip));
+	ip->version = 4;
+	ip->ihl = 5;
 	ip->tot_len = bpf_htons(sizeof(*ip) + tcp_len);
-	ip->id = 0;
 	ip->frag_off = bpf_htons(IP_DF);
 	ip->ttl = 64;
+	ip->protocol = IPPROTO_TCP;
 	ip->saddr = back ? f->vip.words[3] : f->client.words[3];
 	ip->daddr = back ? f->client.words[3] : f->vip.words[3];
-	ip->check = 0;
-	ip->check = fold(bpf_csum_diff(NULL, 0, (__be32 *)ip, sizeof(*ip), 0));
+	ip->check = fold(add_words(0, ip, sizeof(*ip)));
 }
 
 static __always_inline void write_v6(struct ipv6hdr *ip, struct ov_flow *f, __u32 tcp_len, bool back)
 {
-	ip->priority = 0;
-	ip->flow_lbl[0] = ip->flow_lbl[1] = ip->flow_lbl[2] = 0;
+	__builtin_memset(ip, 0, sizeof(*ip));
+	ip->version = 6;
 	ip->payload_len = bpf_htons(tcp_len);
+	ip->nexthdr = IPPROTO_TCP;
 	ip->hop_limit = 64;
 	__builtin_memcpy(&ip->saddr, back ? &f->vip : &f->client, sizeof(ip->saddr));
 	__builtin_memcpy(&ip->daddr, back ? &f->client : &f->vip, sizeof(ip->daddr));
 }
 
 /*
- * Replaces all from the IP header on by `out`, of which tcp_len bytes count.
- * back: from the VIP to the client, else from the client to the VIP. False if
- * the packet could not be rewritten.
+ * Replaces the packet by `out`, of whose TCP header and options tcp_len bytes
+ * count. False if it could not be rewritten. CHECKSUM_COMPLETE leaves out the
+ * Ethernet header, but swapped MACs have the same sum.
  */
-static __noinline bool replace_segment(struct __sk_buff *skb, struct segment *seg,
-				       struct tcp_out *out, __u32 tcp_len, bool back)
+static __noinline bool replace_packet(struct __sk_buff *skb, struct segment *seg,
+				      struct packet_out *out, __u32 tcp_len, bool back)
 {
-	void *data, *end;
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 
 	set_tcp_checksum(&seg->flow, out, tcp_len);
-	if (tcp_len < sizeof(out->h) || tcp_len > sizeof(*out))
+	if (tcp_len < sizeof(out->h) || tcp_len > sizeof(out->h) + sizeof(out->options))
 		return false;
-	if (bpf_skb_change_tail(skb, seg->l4 + tcp_len, 0))
+	if (data + sizeof(struct ether_out) > end)
 		return false;
-	if (bpf_skb_pull_data(skb, seg->l4 + tcp_len))
+	if (seg->v6) {
+		write_ethernet(data, &out->eth6, back);
+		write_v6(&out->v6, &seg->flow, tcp_len, back);
+	} else {
+		write_ethernet(data, &out->eth4, back);
+		write_v4(&out->v4, &seg->flow, tcp_len, back);
+	}
+	if (skb->len != seg->l4 + tcp_len && bpf_skb_change_tail(skb, seg->l4 + tcp_len, 0))
 		return false;
-	data = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
-	if (data + L4_OFFSET_V6 > end)
-		return false;
-	if (back)
-		swap_ethernet(data);
 	if (seg->v6)
-		write_v6(data + L3_OFFSET, &seg->flow, tcp_len, back);
-	else
-		write_v4(data + L3_OFFSET, &seg->flow, tcp_len, back);
-	return bpf_skb_store_bytes(skb, seg->l4, out, tcp_len, BPF_F_RECOMPUTE_CSUM) == 0;
+		return !bpf_skb_store_bytes(skb, 0, &out->eth6, L4_OFFSET_V6 + tcp_len,
+					    BPF_F_RECOMPUTE_CSUM);
+	return !bpf_skb_store_bytes(skb, 0, &out->eth4, L4_OFFSET_V4 + tcp_len,
+				    BPF_F_RECOMPUTE_CSUM);
 }
 
-static __always_inline void start_tcp(struct tcp_out *out, __be16 from, __be16 to, __u32 tcp_len)
+static __always_inline void start_tcp(struct packet_out *out, __be16 from, __be16 to, __u32 tcp_len)
 {
-	__builtin_memset(out, 0, sizeof(*out));
+	__builtin_memset(&out->h, 0, sizeof(out->h) + sizeof(out->options));
 	out->h.source = from;
 	out->h.dest = to;
 	out->h.doff = tcp_len / 4;
 }
 
 /* Answers the segment with a RST (RFC 9293, 3.10.7.1). */
-static __always_inline int reply_rst(struct __sk_buff *skb, struct segment *seg, enum reason reason)
+static __noinline int reply_rst(struct __sk_buff *skb, struct segment *seg, enum reason reason)
 {
-	struct tcp_out out;
+	struct packet_out out;
 
 	start_tcp(&out, seg->flow.vip_port, seg->flow.client_port, sizeof(out.h));
 	out.h.rst = 1;
@@ -125,7 +159,7 @@ static __always_inline int reply_rst(struct __sk_buff *skb, struct segment *seg,
 		out.h.ack = 1;
 		out.h.ack_seq = bpf_htonl(seg->seq + 1);
 	}
-	if (!replace_segment(skb, seg, &out, sizeof(out.h), true))
+	if (!replace_packet(skb, seg, &out, sizeof(out.h), true))
 		return drop(REASON_REWRITE_FAILED);
 	return reply(skb, reason);
 }
@@ -135,12 +169,12 @@ static __always_inline int reply_rst(struct __sk_buff *skb, struct segment *seg,
 static __always_inline int raise_rst(struct __sk_buff *skb, struct segment *seg, __u32 rcv_nxt,
 				     enum reason reason)
 {
-	struct tcp_out out;
+	struct packet_out out;
 
 	start_tcp(&out, seg->flow.client_port, seg->flow.vip_port, sizeof(out.h));
 	out.h.rst = 1;
 	out.h.seq = bpf_htonl(rcv_nxt);
-	if (!replace_segment(skb, seg, &out, sizeof(out.h), false))
+	if (!replace_packet(skb, seg, &out, sizeof(out.h), false))
 		return drop(REASON_REWRITE_FAILED);
 	return pass(reason);
 }

@@ -11,16 +11,6 @@
 /* So that products with a 16-bit weight stay in 64 bits. */
 #define MAX_LOAD ((1ULL << 48) - 1)
 
-struct pick {
-	struct ov_loads *loads;
-	struct ov_by_node *assigned;
-	__u64 best_load;  /* active and in flight; 0 for round robin */
-	__u64 best_share; /* assigned since base */
-	__u64 best_weight;
-	__u32 ignore_load;
-	__u32 best; /* node id; UNDECIDED: none yet */
-};
-
 static __always_inline __u64 clamped_diff(__u64 a, __u64 b)
 {
 	__u64 diff = a > b ? a - b : 0;
@@ -28,33 +18,133 @@ static __always_inline __u64 clamped_diff(__u64 a, __u64 b)
 	return diff > MAX_LOAD ? MAX_LOAD : diff;
 }
 
-/* Compares fractions load/weight, then share/weight; the first of equals stays. */
-static long consider(__u32 i, struct pick *p)
-{
-	struct ov_load *n;
-	__u64 load, share, assigned, mine, best;
+/* What a node is judged by. */
+struct standing {
+	__u64 load;  /* active and in flight; 0 for round robin */
+	__u64 share; /* assigned since base */
+	__u64 weight;
+};
 
-	if (i >= NODE_COUNT)
-		return 1;
-	n = &p->loads->nodes[i];
-	assigned = p->assigned->count[n->node];
-	share = clamped_diff(assigned, n->base);
-	load = p->ignore_load ? 0 : n->active + clamped_diff(assigned, n->settled);
-	if (load > MAX_LOAD)
-		load = MAX_LOAD;
-	if (p->best != UNDECIDED) {
-		mine = load * p->best_weight;
-		best = p->best_load * n->weight;
-		if (mine > best)
-			return 0;
-		if (mine == best && share * p->best_weight >= p->best_share * n->weight)
-			return 0;
+#define NOBODY 255 /* no place in ov_loads: node ids are fewer */
+
+/*
+ * A tournament among the nodes of a service: each place holds the better one of
+ * the two places below it, so that the best is known at once, and only its own
+ * way up is played again when it was picked. Places are numbered as in a heap,
+ * from 1, the leaves last. Between two installations of loads only the picks
+ * change anything.
+ *
+ * CPUs that play at the same time may leave a winner that no longer is. It is
+ * found out when it is picked, and by the next loads at the latest.
+ */
+struct tournament {
+	struct ov_loads *loads;
+	struct ov_by_node *assigned;
+	struct ov_tree *tree;
+	struct standing best;
+	__u32 ignore_load;
+	__u32 place;  /* where `winner` stands */
+	__u32 winner; /* index into loads->nodes */
+};
+
+static __always_inline bool is_better(const struct standing *a, const struct standing *b)
+{
+	__u64 mine = a->load * b->weight, other = b->load * a->weight;
+
+	if (mine != other)
+		return mine < other;
+	return a->share * b->weight < b->share * a->weight;
+}
+
+/* The standing of node i. */
+static __always_inline void judge(struct tournament *t, __u32 i, struct standing *s)
+{
+	struct ov_load *n = &t->loads->nodes[i & (NODE_COUNT - 1)];
+	__u64 assigned = t->assigned->count[n->node];
+
+	s->weight = n->weight;
+	s->share = clamped_diff(assigned, n->base);
+	s->load = t->ignore_load ? 0 : n->active + clamped_diff(assigned, n->settled);
+	if (s->load > MAX_LOAD)
+		s->load = MAX_LOAD;
+}
+
+/* The index of the node that holds a place. */
+static __always_inline __u32 holder_of(struct tournament *t, __u32 place)
+{
+	__u32 leaves = t->tree->leaves;
+	__u32 i = place >= leaves ? place - leaves : t->tree->winner[place & (NODE_COUNT - 1)];
+
+	return i < t->loads->count ? i : NOBODY;
+}
+
+/* Plays t->winner against its neighbour; the one more to the left wins a draw. */
+static __always_inline void play(struct tournament *t)
+{
+	__u32 rival = holder_of(t, t->place ^ 1);
+	struct standing s;
+	bool wins;
+
+	if (rival != NOBODY) {
+		judge(t, rival, &s);
+		wins = t->place & 1 ? !is_better(&t->best, &s) : is_better(&s, &t->best);
+		if (wins) {
+			t->winner = rival;
+			t->best = s;
+		}
 	}
-	p->best = n->node;
-	p->best_load = load;
-	p->best_share = share;
-	p->best_weight = n->weight;
+	t->place /= 2;
+	t->tree->winner[t->place & (NODE_COUNT - 1)] = t->winner;
+}
+
+/* All matches, from the last pair of places to the first. */
+static long build(__u32 i, struct tournament *t)
+{
+	t->place = 2 * (t->tree->leaves - 1 - i);
+	t->winner = holder_of(t, t->place);
+	if (t->winner == NOBODY) {
+		t->tree->winner[t->place / 2 & (NODE_COUNT - 1)] = NOBODY;
+		return 0;
+	}
+	judge(t, t->winner, &t->best);
+	play(t);
 	return 0;
+}
+
+/* After new loads, or under another policy. */
+static __noinline void rebuild(struct tournament *t, __u32 policy)
+{
+	__u64 generation = t->loads->generation;
+	__u32 leaves = 1;
+
+	for (int i = 0; i < 8; i++)
+		if (leaves < t->loads->count)
+			leaves *= 2;
+	t->tree->leaves = leaves;
+	t->tree->winner[1] = leaves == 1 ? 0 : NOBODY;
+	bpf_loop(leaves - 1, build, t, 0);
+	t->tree->policy = policy;
+	t->tree->generation = generation;
+}
+
+/* The best node, and what being picked costs it. */
+static __always_inline __u32 pick_best(struct tournament *t, __u32 policy)
+{
+	__u32 node;
+
+	if (t->tree->generation != t->loads->generation || t->tree->policy != policy ||
+	    t->tree->winner[1] >= t->loads->count)
+		rebuild(t, policy);
+	t->winner = t->tree->winner[1];
+	if (t->winner >= t->loads->count)
+		return UNDECIDED;
+	node = t->loads->nodes[t->winner & (NODE_COUNT - 1)].node;
+	__sync_fetch_and_add(&t->assigned->count[node & 0xff], 1);
+	t->place = t->tree->leaves + t->winner;
+	judge(t, t->winner, &t->best);
+	for (int i = 0; i < 8 && t->place > 1; i++)
+		play(t);
+	return node;
 }
 
 /* A public constant: the table must be the same on all nodes, and the client
@@ -74,29 +164,33 @@ static __always_inline __u32 source_bucket(const union ov_addr *client)
 	return sip_end(&s, 0, 16) & (SLOT_COUNT - 1);
 }
 
+static __always_inline __u32 pick_by_source(struct ov_by_node *assigned, __u32 id,
+					    struct ov_flow *flow)
+{
+	struct ov_source_hash *table = bpf_map_lookup_elem(&source_hash, &id);
+	__u32 node = table ? table->node[source_bucket(&flow->client)] : UNDECIDED;
+
+	if (node != UNDECIDED)
+		__sync_fetch_and_add(&assigned->count[node & 0xff], 1);
+	return node;
+}
+
 /* The owner of a new connection, and the account of it; UNDECIDED if no node
  * may be picked. */
 static __noinline __u32 pick_owner(struct ov_service *svc, struct ov_flow *flow)
 {
+	struct tournament t = {};
 	__u32 id = svc->id;
-	struct ov_source_hash *table;
-	struct pick p = {};
 
-	p.loads = bpf_map_lookup_elem(&loads, &id);
-	p.assigned = bpf_map_lookup_elem(&assigned, &id);
-	if (!p.loads || !p.assigned)
+	t.loads = bpf_map_lookup_elem(&loads, &id);
+	t.assigned = bpf_map_lookup_elem(&assigned, &id);
+	t.tree = bpf_map_lookup_elem(&trees, &id);
+	if (!t.loads || !t.assigned || !t.tree)
 		return UNDECIDED;
-	if (svc->policy == POLICY_SOURCE_HASH) {
-		table = bpf_map_lookup_elem(&source_hash, &id);
-		if (table)
-			p.best = table->node[source_bucket(&flow->client)];
-	} else {
-		p.ignore_load = svc->policy == POLICY_ROUND_ROBIN;
-		bpf_loop(p.loads->count, consider, &p, 0);
-	}
-	if (p.best != UNDECIDED)
-		__sync_fetch_and_add(&p.assigned->count[p.best & 0xff], 1);
-	return p.best & 0xff;
+	if (svc->policy == POLICY_SOURCE_HASH)
+		return pick_by_source(t.assigned, id, flow);
+	t.ignore_load = svc->policy == POLICY_ROUND_ROBIN;
+	return pick_best(&t, svc->policy);
 }
 
 #endif

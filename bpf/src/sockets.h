@@ -51,7 +51,7 @@ static __always_inline struct ov_service *service_of(const struct ov_flow *f)
 
 static __always_inline void opened(struct ov_service *svc, struct ov_flow *f)
 {
-	__u32 id = svc->id, primary = primary_of(flow_hash(f));
+	__u32 id = svc->id, primary = primary_of(f);
 	struct ov_by_node *by = bpf_map_lookup_elem(&adopted, &id);
 	struct ov_conns *n = bpf_map_lookup_elem(&conns, &id);
 
@@ -67,7 +67,7 @@ static __always_inline void closed(struct ov_service *svc, struct ov_flow *f,
 {
 	struct ov_conns *n;
 	struct ov_tombstone t = {};
-	__u32 id = svc->id, bucket = closed_bucket_of(flow_hash(f)), *at;
+	__u32 id = svc->id, bucket = closed_bucket_of(f), *at;
 
 	t.rcv_nxt = tp->rcv_nxt;
 	t.isn = t.rcv_nxt - (__u32)tp->bytes_received - 1;

@@ -93,6 +93,15 @@ struct ov_load {
 struct ov_loads {
 	__u64 count;
 	struct ov_load nodes[NODE_COUNT];
+	__u64 generation; /* grows with each installation; written last */
+};
+
+/* The tournament among them; see schedule.h. */
+struct ov_tree {
+	__u64 generation;
+	__u32 policy;
+	__u32 leaves; /* a power of two */
+	__u8 winner[NODE_COUNT];
 };
 
 /* Counters by node id. */
