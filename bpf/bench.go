@@ -17,7 +17,7 @@ import (
 
 // BenchOptions say how long to measure; zero fields take the defaults.
 type BenchOptions struct {
-	// Rounds is how often each case is measured: 31.
+	// Rounds is how often each case is measured by test runs: 120.
 	Rounds int
 	// Repeat is the number of packets of one measurement by test run: 20000.
 	Repeat int
@@ -29,7 +29,7 @@ type BenchOptions struct {
 }
 
 func (o BenchOptions) withDefaults() BenchOptions {
-	o.Rounds = cmp.Or(o.Rounds, 31)
+	o.Rounds = cmp.Or(o.Rounds, 120)
 	o.Repeat = cmp.Or(o.Repeat, 20_000)
 	o.Sockets = cmp.Or(o.Sockets, 4096)
 	if o.Progress == nil {
@@ -40,10 +40,10 @@ func (o BenchOptions) withDefaults() BenchOptions {
 
 // BenchFigure is what one kind of packet costs.
 type BenchFigure struct {
-	// NS is the median time of one packet in the program, in nanoseconds.
+	// NS is the time that the program takes for one packet, in nanoseconds.
 	NS float64 `json:"ns"`
-	// Ratio is NS to that of a program that finds the TCP header and drops:
-	// the median of the ratios of the rounds, each of the same packet and method.
+	// Ratio is NS to that of the baseline on the same packets by the same method.
+	// The baseline checks the same headers by the same code, counts and drops.
 	Ratio float64 `json:"ratio"`
 }
 
@@ -53,8 +53,9 @@ type BenchCase struct {
 	Text   string      `json:"text"`
 	Method BenchMethod `json:"method"`
 	BenchFigure
-	Baseline float64 `json:"baseline_ns"` // median
-	Least    float64 `json:"min_ns"`
+	Baseline float64 `json:"baseline_ns"`
+	Least    float64 `json:"min_ns"` // of the rounds; so the next two
+	Median   float64 `json:"median_ns"`
 	Most     float64 `json:"max_ns"`
 	Rounds   int     `json:"rounds"`
 }
@@ -62,12 +63,14 @@ type BenchCase struct {
 // BenchMethod is how packets were timed.
 type BenchMethod string
 
-// Test runs give the program the same packet again and again; on the wire it
-// meets each packet once, in the softirq of a veth pair, with colder caches and
-// with the cost of reading the clock twice a packet in the figure.
 const (
+	// BenchTestRun is BPF_PROG_TEST_RUN: the same packet again and again, all in
+	// the caches. Figures are of the least of the rounds.
 	BenchTestRun BenchMethod = "test run"
-	BenchWire    BenchMethod = "wire"
+	// BenchWire is the kernel's BPF statistics on an interface: each packet
+	// comes once, so caches are colder, and the reading of the clock around each
+	// run is in the figure. Figures are medians of the rounds.
+	BenchWire BenchMethod = "wire"
 )
 
 // BenchReport is all that Bench found.
@@ -141,19 +144,9 @@ func kernelRelease() string {
 	return unix.ByteSliceToString(name.Release[:])
 }
 
-// sample is one round of a case: nanoseconds a packet.
-type sample struct{ ns, baseline float64 }
-
-// summarize makes a case of its rounds.
-func summarize(c BenchCase, samples []sample) BenchCase {
-	var ns, baseline, ratio []float64
-	for _, s := range samples {
-		ns = append(ns, s.ns)
-		baseline = append(baseline, s.baseline)
-		ratio = append(ratio, s.ns/s.baseline)
-	}
-	c.NS, c.Baseline, c.Ratio = median(ns), median(baseline), median(ratio)
-	c.Least, c.Most, c.Rounds = slices.Min(ns), slices.Max(ns), len(samples)
+// spread notes how far the rounds lie apart.
+func (c BenchCase) spread(ns []float64) BenchCase {
+	c.Least, c.Median, c.Most, c.Rounds = slices.Min(ns), median(ns), slices.Max(ns), len(ns)
 	return c
 }
 
