@@ -26,9 +26,18 @@ type tally struct {
 	Errors  []string       // the first few
 	Failed  int
 	Slowest time.Duration
+	// Late are the times of day at which answers came that took longer than a
+	// lost SYN takes at least, the first few.
+	Late []string
 
 	mu sync.Mutex
 }
+
+const (
+	keptErrors = 5
+	keptLate   = 20
+	lateAfter  = 900 * time.Millisecond
+)
 
 func newTally() *tally { return &tally{Answers: map[string]int{}} }
 
@@ -36,12 +45,15 @@ func (t *tally) add(node string, took time.Duration, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.Slowest = max(t.Slowest, took)
+	if took > lateAfter && len(t.Late) < keptLate {
+		t.Late = append(t.Late, time.Now().Format("05.000"))
+	}
 	if err == nil {
 		t.Answers[node]++
 		return
 	}
 	t.Failed++
-	if len(t.Errors) < 5 {
+	if len(t.Errors) < keptErrors {
 		t.Errors = append(t.Errors, err.Error())
 	}
 }
@@ -117,9 +129,10 @@ func helpRate(ctx context.Context, a helperArgs) (any, error) {
 	defer tick.Stop()
 	start := time.Now()
 	for begun := 0; begun < a.count && ctx.Err() == nil; <-tick.C {
-		// A late tick makes up for those that were lost.
-		due := min(a.count, 1+int(time.Since(start)*time.Duration(a.rate)/time.Second))
-		for ; begun < due; begun++ {
+		// After a pause the client makes up for it at twice the rate, no faster:
+		// a burst would ask another question.
+		due := 1 + int(time.Since(start)*time.Duration(a.rate)/time.Second)
+		for due = min(a.count, due, begun+2); begun < due; begun++ {
 			pending.Go(func() {
 				start := time.Now()
 				node, err := getOnce(context.Background(), a, begun)

@@ -70,7 +70,7 @@ func (s stream) check(t *testing.T) {
 		t.Errorf("%d requests failed: %q", got.Failed, got.Errors)
 	}
 	if again := s.lab.counters(t, "client")["TcpExtTCPSynRetrans"] - s.before["TcpExtTCPSynRetrans"]; again > 0 {
-		t.Errorf("%d SYNs were sent again", again)
+		t.Errorf("%d SYNs were sent again; late answers at seconds %v", again, got.Late)
 	}
 	t.Logf("%v, slowest %v", got.Answers, got.Slowest.Round(time.Millisecond))
 }
