@@ -47,27 +47,42 @@ func flatOut(t *testing.T, f family) (rate float64) {
 
 // halfRate opens connections by the clock, every ten milliseconds, whether or
 // not the ones before are answered. The client is h2load, which leaves the
-// machine to the cluster.
+// machine to the cluster. Where the switch itself lost packets, because it had
+// to wait for a CPU, the question is asked again.
 func halfRate(t *testing.T, f family, rate int) {
 	if rate == 0 {
 		t.Skip("no rate was measured")
 	}
+	const tries = 3
+	for try := 1; ; try++ {
+		got := askAtRate(t, f, rate)
+		switch {
+		case got.resent == 0:
+			return
+		case got.bySwitch == 0 || try == tries:
+			t.Fatalf("at %d per second: %v", rate, got)
+		}
+		t.Logf("%v: once more", got)
+	}
+}
+
+// askAtRate makes connections for five seconds.
+func askAtRate(t *testing.T, f family, rate int) losses {
 	l := quickstart
 	count := strconv.Itoa(5 * rate)
 	adopted := l.settledAdoptions(t)
-	again := l.counters(t, "client")["TcpExtTCPSynRetrans"]
+	before := l.losses(t)
 	out := l.run(t, "client", "h2load", "--h1", "-H", "Connection: close", "-n", count, "-c", count,
 		"-r", strconv.Itoa(rate/100), "--rate-period", "10ms", f.url("/1k"))
 	if !strings.Contains(out, count+" succeeded, 0 failed, 0 errored, 0 timeout") {
 		t.Errorf("h2load:\n%s", out)
 	}
-	if again = l.counters(t, "client")["TcpExtTCPSynRetrans"] - again; again > 0 {
-		t.Errorf("%d SYNs of %s were sent again at %d per second", again, count, rate)
-	}
+	since := l.losses(t).since(before)
 	if adopted = l.settledAdoptions(t) - adopted; strconv.Itoa(adopted) != count {
 		t.Errorf("%s connections were made, %d were adopted", count, adopted)
 	}
 	t.Logf("%d per second; %s", rate, group(connectTime, out))
+	return since
 }
 
 var connectTime = regexp.MustCompile(`(?m)^(time for connect:.*)$`)
