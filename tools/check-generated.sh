@@ -15,7 +15,7 @@ restore() {
 trap restore EXIT
 
 before=$(generated)
-for file in $before; do install -Dp "$file" "$kept/$file"; done
+for file in $before; do cp -p --parents "$file" "$kept"; done
 go generate ./...
 
 stale=()
