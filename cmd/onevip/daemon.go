@@ -14,12 +14,20 @@ import (
 // runDaemon runs work, with /metrics beside it, until ctx ends, and tells
 // systemd when it begins and when it stops. The end of ctx is a good end.
 func runDaemon(ctx context.Context, metrics string, registry *prometheus.Registry, work func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	wait, err := serveMetrics(ctx, metrics, registry)
+	listener, err := listenMetrics(ctx, metrics)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	served := make(chan error, 1)
+	go func() {
+		var err error
+		if listener != nil {
+			err = serveMetrics(ctx, listener, registry)
+		}
+		served <- err
+	}()
 	notify(daemon.SdNotifyReady)
 	err = work(ctx)
 	notify(daemon.SdNotifyStopping)
@@ -27,7 +35,7 @@ func runDaemon(ctx context.Context, metrics string, registry *prometheus.Registr
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	return errors.Join(err, wait())
+	return errors.Join(err, <-served)
 }
 
 // notify tells systemd, if it is there to be told.

@@ -30,30 +30,28 @@ func newRegistry() *prometheus.Registry {
 	return registry
 }
 
-// serveMetrics answers /metrics and /healthz on address until ctx ends. The
-// listener is open when it returns; an empty address means no listener. The
-// result of serving comes from the returned function, which waits for the end.
-func serveMetrics(ctx context.Context, address string, registry *prometheus.Registry) (wait func() error, err error) {
+// listenMetrics opens the address of /metrics; an empty one gives no listener.
+func listenMetrics(ctx context.Context, address string) (net.Listener, error) {
 	if address == "" {
-		return func() error { return nil }, nil
+		return nil, nil
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for /metrics: %w", err)
 	}
+	return listener, nil
+}
+
+// serveMetrics answers /metrics and /healthz until ctx ends.
+func serveMetrics(ctx context.Context, listener net.Listener, registry *prometheus.Registry) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	// Close, not Shutdown: a scrape that is cut off comes again.
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener) }()
-	return func() error {
-		defer stop()
-		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve /metrics: %w", err)
-		}
-		return nil
-	}, nil
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve /metrics: %w", err)
+	}
+	return nil
 }

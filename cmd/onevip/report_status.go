@@ -39,16 +39,16 @@ type schedulersReport struct {
 	Nodes  []topology.NodeName `json:"nodes"` // primary of at least one slot
 }
 
-func reportStatus(view state.View, endpoints []string) statusReport {
+func reportStatus(view state.View, cluster string, endpoints []string) statusReport {
 	report := statusReport{
+		Cluster:  cluster,
 		Leader:   view.Leader,
 		Etcd:     etcdReport{Endpoints: endpoints, Revision: view.Revision},
 		Services: reportServices(view),
 		Nodes:    reportNodes(view),
 	}
 	if view.Cluster != nil {
-		report.Cluster, report.MAC = view.Cluster.Name, view.Cluster.MAC
-		report.Schedulers.Wanted = view.Cluster.Schedulers
+		report.MAC, report.Schedulers.Wanted = view.Cluster.MAC, view.Cluster.Schedulers
 	}
 	if view.Slots != nil {
 		report.SlotEpoch = view.Slots.Epoch
@@ -61,7 +61,7 @@ func reportStatus(view state.View, endpoints []string) statusReport {
 			report.Schedulers.Nodes = append(report.Schedulers.Nodes, node.Name)
 		}
 	}
-	report.Warnings = append(troubles(report), laggards(view)...)
+	report.Warnings = append(troubles(report, view.Cluster != nil), laggards(view)...)
 	report.Healthy = len(report.Warnings) == 0
 	report.Warnings = append(report.Warnings, view.Problems...)
 	report.Warnings = append(report.Warnings, preflight(report.Nodes)...)
@@ -69,8 +69,8 @@ func reportStatus(view state.View, endpoints []string) statusReport {
 }
 
 // troubles are what makes a cluster unhealthy, the worst first.
-func troubles(r statusReport) (words []string) {
-	if r.Cluster == "" {
+func troubles(r statusReport, stored bool) (words []string) {
+	if !stored {
 		return []string{"nothing stored yet: is a controller running?"}
 	}
 	if r.Leader == "" {

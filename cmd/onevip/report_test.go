@@ -52,7 +52,7 @@ func testView() state.View {
 func statusText(t *testing.T, view state.View) string {
 	t.Helper()
 	var out strings.Builder
-	if err := reportStatus(view, []string{"http://127.0.0.1:2379"}).writeTable(&out); err != nil {
+	if err := reportStatus(view, "demo", []string{"http://127.0.0.1:2379"}).writeTable(&out); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
@@ -114,7 +114,7 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 			if text := statusText(t, view); !strings.Contains(text, tt.want) {
 				t.Errorf("status does not say %q:\n%s", tt.want, text)
 			}
-			if got := reportStatus(view, nil); got.well() != tt.healthy {
+			if got := reportStatus(view, "demo", nil); got.well() != tt.healthy {
 				t.Errorf("well = %v, want %v; warnings %q", got.well(), tt.healthy, got.Warnings)
 			}
 		})
@@ -151,7 +151,7 @@ TCP  [fd77::1]:80       least-connection  web
 
 func TestNoReportHasSecrets(t *testing.T) {
 	view := testView()
-	reports := []report{reportStatus(view, nil), nodesReport{reportNodes(view)}, servicesReport{reportServices(view)}}
+	reports := []report{reportStatus(view, "demo", nil), nodesReport{reportNodes(view)}, servicesReport{reportServices(view)}}
 	for _, format := range []string{outputTable, outputJSON, outputYAML} {
 		for _, r := range reports {
 			var out bytes.Buffer
@@ -221,7 +221,7 @@ func TestReportConns(t *testing.T) {
 
 // Programs read the JSON: these names do not change.
 func TestStatusJSONNames(t *testing.T) {
-	text, err := json.Marshal(reportStatus(testView(), []string{"http://127.0.0.1:2379"}))
+	text, err := json.Marshal(reportStatus(testView(), "demo", []string{"http://127.0.0.1:2379"}))
 	if err != nil {
 		t.Fatal(err)
 	}

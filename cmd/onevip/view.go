@@ -64,7 +64,7 @@ func statusCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{Use: "status", Short: "Show the cluster on one screen; exit code 3 if it is not healthy"}
 	return viewCommand(e, cmd, func(ctx context.Context, store state.Store, cluster topology.Cluster) (report, error) {
 		view, err := store.View(ctx)
-		return reportStatus(view, endpoints(cluster)), err
+		return reportStatus(view, cluster.Name, endpoints(cluster)), err
 	})
 }
 
