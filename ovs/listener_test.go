@@ -40,12 +40,13 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// listen gives a listener on loopback and its log.
-func listen(t *testing.T) (*Listener, *lockedBuffer) {
+// listen gives a listener on loopback that gives peers up after a time, and its
+// log.
+func listen(t *testing.T, dead time.Duration) (*Listener, *lockedBuffer) {
 	t.Helper()
 	log := &lockedBuffer{}
 	l, err := Listen(context.Background(), "127.0.0.1:0", ListenOptions{
-		Echo: 50 * time.Millisecond, Dead: 300 * time.Millisecond, Log: slog.New(slog.NewTextHandler(log, nil))})
+		Echo: 50 * time.Millisecond, Dead: dead, Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func TestRefusals(t *testing.T) {
 		{"another version later", "\x04\x00\x00\x08\x00\x00\x00\x01\x01\x02\x00\x08\x00\x00\x00\x02", "version 1 in the middle"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l, log := listen(t)
+			l, log := listen(t, 300*time.Millisecond)
 			conn := dial(t, l)
 			if _, err := conn.Write([]byte(tt.send)); err != nil {
 				t.Fatal(err)
@@ -108,7 +109,7 @@ func waitFor(t *testing.T, what string, condition func() bool) {
 
 // TestRefusedVersionIsTold: the peer hears in words why it was refused.
 func TestRefusedVersionIsTold(t *testing.T) {
-	l, _ := listen(t)
+	l, _ := listen(t, time.Minute)
 	conn := dial(t, l)
 	if _, err := conn.Write([]byte("\x01\x00\x00\x08\x00\x00\x00\x07")); err != nil {
 		t.Fatal(err)
@@ -129,7 +130,7 @@ func TestRefusedVersionIsTold(t *testing.T) {
 
 // TestRefusalLoggedOnce: a switch tries again each second; the log need not.
 func TestRefusalLoggedOnce(t *testing.T) {
-	l, log := listen(t)
+	l, log := listen(t, time.Minute)
 	for range 3 {
 		conn := dial(t, l)
 		if _, err := conn.Write([]byte("\x01\x00\x00\x08\x00\x00\x00\x01")); err != nil {
@@ -211,7 +212,7 @@ func (p *peer) expect(kind uint8) message {
 }
 
 func TestEchoIsAnswered(t *testing.T) {
-	l, _ := listen(t)
+	l, _ := listen(t, time.Minute)
 	p, s := newPeer(t, l)
 	if s.DatapathID() != 0xabc {
 		t.Errorf("datapath id %v", s.DatapathID())
@@ -225,7 +226,7 @@ func TestEchoIsAnswered(t *testing.T) {
 // TestSlowReaderLosesPacketInsOnly: packets beyond the queue are counted, and
 // the barrier behind them is still answered.
 func TestSlowReaderLosesPacketInsOnly(t *testing.T) {
-	l, _ := listen(t)
+	l, _ := listen(t, time.Minute)
 	p, s := newPeer(t, l)
 	packetIn := append(make([]byte, 16), 0, 1, 0, 4, 0, 0, 0, 0, 0, 0, 'x') // empty match
 	for range packetInQueue + 10 {
@@ -244,7 +245,7 @@ func TestSlowReaderLosesPacketInsOnly(t *testing.T) {
 
 // TestTooManyFlows: a switch that never ends its answer is stopped.
 func TestTooManyFlows(t *testing.T) {
-	l, _ := listen(t)
+	l, _ := listen(t, time.Minute)
 	p, s := newPeer(t, l)
 	done := make(chan error, 1)
 	go func() { _, err := s.Installed(t.Context()); done <- err }()
@@ -265,7 +266,7 @@ func TestTooManyFlows(t *testing.T) {
 // TestSessionEnds: a request under way ends with the session, or with its
 // context.
 func TestSessionEnds(t *testing.T) {
-	l, _ := listen(t)
+	l, _ := listen(t, time.Minute)
 	p, s := newPeer(t, l)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

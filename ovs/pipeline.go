@@ -52,19 +52,3 @@ func (p Pipeline) withRound(round uint16) Pipeline {
 	}
 	return Pipeline{Flows: flows, Groups: p.Groups}
 }
-
-// ours keeps what onevip has installed.
-func (p Pipeline) ours() Pipeline {
-	var own Pipeline
-	for _, f := range p.Flows {
-		if f.Cookie.Ours() {
-			own.Flows = append(own.Flows, f)
-		}
-	}
-	for _, g := range p.Groups {
-		if g.ID.Ours() {
-			own.Groups = append(own.Groups, g)
-		}
-	}
-	return own
-}

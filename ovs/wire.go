@@ -111,7 +111,7 @@ func (c *cursor) err(what string) error {
 	return nil
 }
 
-// kindNames of the messages that onevip reads, for errors.
+// messageNames are for errors: the messages that onevip reads.
 var messageNames = map[uint8]string{
 	of.Type_Hello: "hello", of.Type_Error: "error", of.Type_EchoRequest: "echo request",
 	of.Type_EchoReply: "echo reply", of.Type_Experimenter: "experimenter",
