@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Chat talks both ways at once: it answers each line, and tells the time when
-// it likes. What it says can not be said the same again, so its output is
-// Committed: the client sees only what a checkpoint covers.
+// Chat answers each line, and tells the time when it likes. What it says can not
+// be said the same again, so the client sees only what a checkpoint covers.
 //
 //	chat serve 127.0.0.1:9000 keys.json; chat 127.0.0.1:9000
 package main
@@ -55,11 +54,10 @@ func chat(ctx context.Context, s *checkpoint.Session) error {
 
 func listen(ctx context.Context, s *checkpoint.Session, lines chan<- heard) {
 	for err := error(nil); err == nil; {
-		h := heard{}
-		h.line, err = s.Input().ReadString('\n')
-		h.upTo, h.err = s.Consumed(), err
+		var line string
+		line, err = s.Input().ReadString('\n')
 		select {
-		case lines <- h:
+		case lines <- heard{line, s.Consumed(), err}:
 		case <-ctx.Done():
 		}
 	}
