@@ -141,6 +141,6 @@ func fromVIP(vip netip.Addr) []Field {
 func nd(icmpType uint64) []Field {
 	return []Field{
 		fieldNumber(FieldEthType, etherIPv6), fieldNumber(FieldIPProto, protoICMPv6),
-		fieldNumber(FieldND6Type, icmpType), fieldNumber(FieldND6Code, 0),
+		fieldNumber(FieldICMPv6Type, icmpType), fieldNumber(FieldICMPv6Code, 0),
 	}
 }

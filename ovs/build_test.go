@@ -118,7 +118,7 @@ func TestBuildPlaces(t *testing.T) {
 func TestFloodLooksAtNoPorts(t *testing.T) {
 	intent, ports := lab()
 	for _, f := range Build(intent, ports).Flows {
-		_, icmp := f.Match.field(FieldND6Type)
+		_, icmp := f.Match.field(FieldICMPv6Type)
 		_, arp := f.Match.field(FieldARPOp)
 		for _, field := range f.Match {
 			layer4 := field.ID == FieldTCPSrc || field.ID == FieldTCPDst || field.ID == FieldTTL

@@ -22,31 +22,31 @@ const (
 
 // The fields that onevip's flows use, and a few that an operator's are likely to.
 const (
-	FieldReg0     FieldID = classNXM1 | 0<<9
-	FieldTTL      FieldID = classNXM1 | 29<<9
-	FieldInPort   FieldID = classOXM | 0<<9
-	FieldEthDst   FieldID = classOXM | 3<<9
-	FieldEthSrc   FieldID = classOXM | 4<<9
-	FieldEthType  FieldID = classOXM | 5<<9
-	FieldIPProto  FieldID = classOXM | 10<<9
-	FieldIPv4Src  FieldID = classOXM | 11<<9
-	FieldIPv4Dst  FieldID = classOXM | 12<<9
-	FieldTCPSrc   FieldID = classOXM | 13<<9
-	FieldTCPDst   FieldID = classOXM | 14<<9
-	FieldUDPSrc   FieldID = classOXM | 15<<9
-	FieldUDPDst   FieldID = classOXM | 16<<9
-	FieldICMPType FieldID = classOXM | 19<<9
-	FieldICMPCode FieldID = classOXM | 20<<9
-	FieldARPOp    FieldID = classOXM | 21<<9
-	FieldARPSpa   FieldID = classOXM | 22<<9
-	FieldARPTpa   FieldID = classOXM | 23<<9
-	FieldARPSha   FieldID = classOXM | 24<<9
-	FieldARPTha   FieldID = classOXM | 25<<9
-	FieldIPv6Src  FieldID = classOXM | 26<<9
-	FieldIPv6Dst  FieldID = classOXM | 27<<9
-	FieldND6Type  FieldID = classOXM | 29<<9 // ICMPv6 type
-	FieldND6Code  FieldID = classOXM | 30<<9
-	FieldNDTarget FieldID = classOXM | 31<<9
+	FieldReg0       FieldID = classNXM1 | 0<<9
+	FieldTTL        FieldID = classNXM1 | 29<<9
+	FieldInPort     FieldID = classOXM | 0<<9
+	FieldEthDst     FieldID = classOXM | 3<<9
+	FieldEthSrc     FieldID = classOXM | 4<<9
+	FieldEthType    FieldID = classOXM | 5<<9
+	FieldIPProto    FieldID = classOXM | 10<<9
+	FieldIPv4Src    FieldID = classOXM | 11<<9
+	FieldIPv4Dst    FieldID = classOXM | 12<<9
+	FieldTCPSrc     FieldID = classOXM | 13<<9
+	FieldTCPDst     FieldID = classOXM | 14<<9
+	FieldUDPSrc     FieldID = classOXM | 15<<9
+	FieldUDPDst     FieldID = classOXM | 16<<9
+	FieldICMPType   FieldID = classOXM | 19<<9
+	FieldICMPCode   FieldID = classOXM | 20<<9
+	FieldARPOp      FieldID = classOXM | 21<<9
+	FieldARPSpa     FieldID = classOXM | 22<<9
+	FieldARPTpa     FieldID = classOXM | 23<<9
+	FieldARPSha     FieldID = classOXM | 24<<9
+	FieldARPTha     FieldID = classOXM | 25<<9
+	FieldIPv6Src    FieldID = classOXM | 26<<9
+	FieldIPv6Dst    FieldID = classOXM | 27<<9
+	FieldICMPv6Type FieldID = classOXM | 29<<9
+	FieldICMPv6Code FieldID = classOXM | 30<<9
+	FieldNDTarget   FieldID = classOXM | 31<<9
 )
 
 // fieldInfo describes a field. The order of the list is the order in which
@@ -79,8 +79,8 @@ var fieldList = []fieldInfo{
 	{FieldTTL, 1, "nw_ttl", "nw_ttl", "NXM_NX_IP_TTL", formatDecimal},
 	{FieldICMPType, 1, "icmp_type", "icmp_type", "NXM_OF_ICMP_TYPE", formatDecimal},
 	{FieldICMPCode, 1, "icmp_code", "icmp_code", "NXM_OF_ICMP_CODE", formatDecimal},
-	{FieldND6Type, 1, "icmp_type", "icmpv6_type", "NXM_NX_ICMPV6_TYPE", formatDecimal},
-	{FieldND6Code, 1, "icmp_code", "icmpv6_code", "NXM_NX_ICMPV6_CODE", formatDecimal},
+	{FieldICMPv6Type, 1, "icmp_type", "icmpv6_type", "NXM_NX_ICMPV6_TYPE", formatDecimal},
+	{FieldICMPv6Code, 1, "icmp_code", "icmpv6_code", "NXM_NX_ICMPV6_CODE", formatDecimal},
 	{FieldNDTarget, 16, "nd_target", "nd_target", "NXM_NX_ND_TARGET", formatIP},
 	{FieldTCPSrc, 2, "tp_src", "tcp_src", "NXM_OF_TCP_SRC", formatDecimal},
 	{FieldTCPDst, 2, "tp_dst", "tcp_dst", "NXM_OF_TCP_DST", formatDecimal},
@@ -104,8 +104,8 @@ var nxmAliases = map[FieldID]FieldID{
 	classNXM1 | 18<<9: FieldARPTha,
 	classNXM1 | 19<<9: FieldIPv6Src,
 	classNXM1 | 20<<9: FieldIPv6Dst,
-	classNXM1 | 21<<9: FieldND6Type,
-	classNXM1 | 22<<9: FieldND6Code,
+	classNXM1 | 21<<9: FieldICMPv6Type,
+	classNXM1 | 22<<9: FieldICMPv6Code,
 	classNXM1 | 23<<9: FieldNDTarget,
 }
 
