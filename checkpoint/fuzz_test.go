@@ -98,7 +98,7 @@ func FuzzClient(f *testing.F) {
 		c.recv.stream = StreamID{}
 		c.replay.push([]byte("abc")) // input that may be covered
 		conn := scriptConn{bytes.NewReader(sent)}
-		answer, err := c.handshake(c.ctx, conn)
+		answer, err := c.handshake(c.ctx, conn, time.Second)
 		if err != nil {
 			return
 		}

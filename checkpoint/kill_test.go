@@ -20,10 +20,21 @@ import (
 	"time"
 )
 
+// chunkTick is the time between two chunks of a stream: many streams are slower
+// ones, since they are to meet crashes, not to keep two CPUs busy.
+func chunkTick() time.Duration {
+	if soaking() {
+		return 50 * time.Millisecond
+	}
+	return 5 * time.Millisecond
+}
+
+func soaking() bool { return os.Getenv("ONEVIP_SOAK") == "1" }
+
 // pacedDownloadApp is downloadApp that sends a chunk each few milliseconds, so
 // that a stream lives through several servers.
 func pacedDownloadApp(ctx context.Context, s *Session) error {
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(chunkTick())
 	defer tick.Stop()
 	var seed, size, at uint64
 	if state, resumed := s.Restore(); resumed {
@@ -128,7 +139,7 @@ func (k *soak) add(s *Stream, n int64) {
 func TestKillServers(t *testing.T) {
 	kills, clients := 30, 20
 	switch {
-	case os.Getenv("ONEVIP_SOAK") == "1":
+	case soaking():
 		kills, clients = 1000, 200
 	case testing.Short():
 		t.Skip("starts and kills processes: not in short mode")
@@ -189,7 +200,7 @@ func (k *soak) downloads(ctx context.Context, addr string, seed uint64) error {
 }
 
 func (k *soak) download(addr string, seed, size uint64) error {
-	s, err := Dial(context.Background(), addr, LAN())
+	s, err := Dial(context.Background(), addr, Defaults())
 	if err != nil {
 		return err
 	}
@@ -218,7 +229,7 @@ func (k *soak) duplexes(ctx context.Context, addr string, seed uint64) error {
 }
 
 func (k *soak) duplex(addr string, seed uint64, size int) error {
-	s, err := Dial(context.Background(), addr, LAN())
+	s, err := Dial(context.Background(), addr, Defaults())
 	if err != nil {
 		return err
 	}
@@ -240,7 +251,7 @@ func (k *soak) duplex(addr string, seed uint64, size int) error {
 }
 
 func writePaced(s *Stream, p []byte) error {
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(chunkTick())
 	defer tick.Stop()
 	for len(p) > 0 {
 		n, err := s.Write(p[:min(len(p), 5000)])

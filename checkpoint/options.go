@@ -24,7 +24,8 @@ type Options struct {
 	// three times as often. Default: 1 s.
 	Silence time.Duration
 	// AcceptTimeout is how long a connected server may take to accept the
-	// stream. Default: 2 s.
+	// stream at the first attempt; later ones give it up to four times as
+	// long. Default: 2 s.
 	AcceptTimeout time.Duration
 	// ConnectTimeout of one attempt. Default: 3 s.
 	ConnectTimeout time.Duration

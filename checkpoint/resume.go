@@ -98,7 +98,7 @@ func (s *Stream) attempt(ctx context.Context, n int, since time.Time) error {
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
-	answer, err := s.handshake(ctx, conn)
+	answer, err := s.handshake(ctx, conn, patience(s.opts.AcceptTimeout, n))
 	if err == nil {
 		err = s.adopt(conn, answer, n, since)
 	}
@@ -108,12 +108,21 @@ func (s *Stream) attempt(ctx context.Context, n int, since time.Time) error {
 	return err
 }
 
-// handshake sends the hello and reads the answer. Errors are a *Refusal, or of
+// maxPatience is by how much late attempts may exceed AcceptTimeout.
+const maxPatience = 4
+
+// patience is the time that attempt n gives a server to accept. It grows: where
+// the servers are only slow, clients that give up soon make them slower.
+func patience(accept time.Duration, n int) time.Duration {
+	return accept * time.Duration(min(n, maxPatience))
+}
+
+// handshake sends the hello and reads the answer within timeout. Errors are a *Refusal, or of
 // the connection.
-func (s *Stream) handshake(ctx context.Context, conn net.Conn) (accept, error) {
+func (s *Stream) handshake(ctx context.Context, conn net.Conn, timeout time.Duration) (accept, error) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })
 	defer stop()
-	if err := conn.SetDeadline(time.Now().Add(s.opts.AcceptTimeout)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return accept{}, fmt.Errorf("hello: %w", err)
 	}
 	if _, err := conn.Write(frame(frameHello, s.hello().encode())); err != nil {
