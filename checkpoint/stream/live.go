@@ -173,9 +173,9 @@ func (l *Live) tryRead(p []byte, epoch string, at uint64) (int, <-chan struct{},
 	case at < l.start:
 		return 0, nil, fmt.Errorf("%w: position %d, oldest here %d", errLiveGone, at, l.start)
 	case at < l.end:
-		from := at % uint64(len(l.ring))
-		n := min(uint64(len(p)), l.end-at)
-		return copy(p[:n], l.ring[from:]), nil, nil
+		p = p[:min(uint64(len(p)), l.end-at)]
+		n := copy(p, l.ring[at%uint64(len(l.ring)):])
+		return n + copy(p[n:], l.ring), nil, nil
 	case l.done:
 		return 0, nil, io.EOF
 	}
