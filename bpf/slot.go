@@ -9,14 +9,13 @@ import (
 	"github.com/onevip/onevip/topology"
 )
 
-// SlotOf is the slot of a connection, as flow_hash and slot_of compute it in
-// src/flow.h.
+// SlotOf is the slot of a connection between two addresses of one IP version, as
+// flow_hash and slot_of compute it in src/flow.h.
 func SlotOf(client, vip netip.AddrPort) int {
 	h := uint64(0x9e3779b97f4a7c15)
-	for _, a := range []netip.Addr{client.Addr(), vip.Addr()} {
-		raw := a.As16()
-		h = mix(h, binary.LittleEndian.Uint64(raw[:8]))
-		h = mix(h, binary.LittleEndian.Uint64(raw[8:]))
+	addresses := append(client.Addr().AsSlice(), vip.Addr().AsSlice()...) // 8 bytes or 32
+	for ; len(addresses) > 0; addresses = addresses[8:] {
+		h = mix(h, binary.LittleEndian.Uint64(addresses))
 	}
 	var ports [8]byte
 	binary.BigEndian.PutUint16(ports[0:], client.Port())

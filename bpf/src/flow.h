@@ -29,15 +29,19 @@ static __always_inline __u64 mix(__u64 h, __u64 word)
 
 /* Spreads connections over slots and buckets; every node computes the same.
  * It keeps nobody out: whoever knows it can load one scheduler, not one owner.
- * Go's twin is Slot in slot.go. */
+ * Go's twin is SlotOf in slot.go. */
 static __always_inline __u64 flow_hash(const struct ov_flow *f)
 {
 	__u64 h = 0x9e3779b97f4a7c15ULL;
 
-	h = mix(h, f->client.halves[0]);
-	h = mix(h, f->client.halves[1]);
-	h = mix(h, f->vip.halves[0]);
-	h = mix(h, f->vip.halves[1]);
+	if (is_v4(&f->client)) {
+		h = mix(h, (__u64)f->client.words[3] | (__u64)f->vip.words[3] << 32);
+	} else {
+		h = mix(h, f->client.halves[0]);
+		h = mix(h, f->client.halves[1]);
+		h = mix(h, f->vip.halves[0]);
+		h = mix(h, f->vip.halves[1]);
+	}
 	h = mix(h, (__u64)f->client_port | (__u64)f->vip_port << 16);
 	return mix(h, h >> 29);
 }

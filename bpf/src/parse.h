@@ -215,13 +215,17 @@ static long next_option(__u32 i, struct option_walk *w)
 	return 0;
 }
 
-/* Any options; false if they are malformed. */
-static __noinline bool walk_options(struct __sk_buff *skb, struct segment *seg,
+/* Any options; false if they are malformed. Not static: the verifier then looks at
+ * it once, not once for each way that leads here, which were most of its work. */
+__noinline bool walk_options(struct __sk_buff *skb, struct segment *seg,
 				    struct options *out)
 {
 	struct option_walk w = { .out.wscale = NO_WSCALE };
-	__u32 len = seg->options_len;
+	__u32 len;
 
+	if (!seg || !out)
+		return false;
+	len = seg->options_len;
 	if (len > 0 && len <= MAX_TCP_OPTIONS) {
 		if (bpf_skb_load_bytes(skb, seg->l4 + sizeof(struct tcphdr), w.bytes, len))
 			return false;
