@@ -37,9 +37,9 @@ type Options struct {
 	// Services is the most services (VIP and port pairs: 4 times as many): 64.
 	Services uint32
 	// SYNRecords is the most handshakes of clients without timestamps that are
-	// under way at once: 65536; 88 bytes each.
+	// under way at once: 65536; 120 bytes each.
 	SYNRecords uint32
-	// Tombstones is the most closed connections that are remembered: 131072; 88
+	// Tombstones is the most closed connections that are remembered: 131072; 120
 	// bytes each. It should reach connections per second and node, times a
 	// cookie's lifetime.
 	Tombstones uint32

@@ -72,3 +72,21 @@ func TestFixtureBurstOnAllCPUs(t *testing.T) {
 		t.Fatalf("%d to %d a node, want %d: %v", least, most, mean, shares)
 	}
 }
+
+// The verifier gives up at a million instructions looked at; kernels differ in how
+// many they need, so there must be room.
+func TestFixtureVerifierHasRoom(t *testing.T) {
+	r := newRig(t)
+	info, err := r.f.objs.OnevipIngress.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, ok := info.VerifiedInstructions()
+	if !ok {
+		t.Skip("this kernel does not say how many instructions it looked at (Linux 5.16)")
+	}
+	t.Logf("%d instructions looked at", n)
+	if n > 400_000 {
+		t.Fatalf("the verifier looked at %d instructions, of at most 1000000: make a function global", n)
+	}
+}
