@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"log/slog"
 	"time"
 )
 
@@ -15,6 +16,9 @@ type StreamID [16]byte
 
 // String returns the id in hexadecimal.
 func (id StreamID) String() string { return hex.EncodeToString(id[:]) }
+
+// LogValue makes logs show the id in hexadecimal.
+func (id StreamID) LogValue() slog.Value { return slog.StringValue(id.String()) }
 
 func newStreamID() StreamID {
 	var id StreamID

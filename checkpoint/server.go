@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -134,7 +133,7 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) error {
 	if err != nil {
 		var r *Refusal
 		if errors.As(err, &r) {
-			sendLast(conn, frame(frameRefusal, r.encode()))
+			_ = sendLast(conn, frame(frameRefusal, r.encode()))
 		}
 		return err
 	}
@@ -239,7 +238,7 @@ func sendLast(conn net.Conn, last []byte) error {
 	drained := make(chan struct{})
 	go func() { // beside the write: the client may be writing too
 		defer close(drained)
-		io.Copy(io.Discard, conn) // until the client closes, or lingerTime
+		_, _ = io.Copy(io.Discard, conn) // until the client closes, or lingerTime
 	}()
 	_, err := conn.Write(last)
 	if err != nil {
@@ -267,8 +266,3 @@ func goneUnlessRefusal(err error) error {
 
 // longAgo as a deadline interrupts what is in progress.
 var longAgo = time.Unix(1, 0)
-
-var _ slog.LogValuer = StreamID{}
-
-// LogValue makes logs show the id in hexadecimal.
-func (id StreamID) LogValue() slog.Value { return slog.StringValue(id.String()) }

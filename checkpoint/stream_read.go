@@ -220,18 +220,17 @@ func (s *Stream) takeData(l *link, p []byte) (int, error) {
 
 // stashData reads fresh output into the stash.
 func (s *Stream) stashData(l *link, n int) error {
-	b, err := l.br.Peek(1)
-	if err != nil {
+	if _, err := l.br.Peek(1); err != nil {
 		return noEOF(err)
 	}
-	b, _ = l.br.Peek(min(n, l.br.Buffered()))
+	b, _ := l.br.Peek(min(n, l.br.Buffered())) // what is buffered: no error
 	s.account(l, len(b), func() {
 		s.stash.push(b)
 		s.recv.took(len(b))
 		s.progress = s.progress || !s.recv.hold
 		s.wake()
 	})
-	_, err = l.br.Discard(len(b))
+	_, err := l.br.Discard(len(b))
 	return err
 }
 

@@ -131,7 +131,7 @@ func renderHead(status int, h http.Header, keep bool) []byte {
 	if !keep {
 		h.Set("Connection", "close")
 	}
-	h.Write(&b)
+	_ = h.Write(&b) // to memory
 	b.WriteString("\r\n")
 	return b.Bytes()
 }
