@@ -225,9 +225,12 @@ func TestLoadsAreWrittenSparingly(t *testing.T) {
 		m1 := b.start("n1", 100)
 		others := []*member{b.start("n2", 200)}
 		b.pass(time.Second)
-		m1.take()
-		for i := range 500 { // one heartbeat each 2 ms, each with another load
-			h := heartbeat{Node: 2, Incarnation: 200, Sequence: 1 << 40, Services: []serviceBeat{{Healthy: true, Active: uint32(i)}}}
+		const calming = 200 // 400 ms, until the idle time before is forgotten
+		for i := range calming + 500 { // one heartbeat each 2 ms, each with another load
+			if i == calming {
+				m1.take()
+			}
+			h := heartbeat{Node: 2, Incarnation: 200, Sequence: 1 << 40, Services: []serviceBeat{{Healthy: true, Active: uint32(1000 - i)}}}
 			h.Sequence += uint64(i)
 			if err := others[0].wire.broadcast(h.encode(testKey, maxFrame)[0]); err != nil {
 				t.Fatal(err)

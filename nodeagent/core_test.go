@@ -195,12 +195,15 @@ func TestOwnLoadIsAsOldAsItsHeartbeat(t *testing.T) {
 	s := runningStory(t)
 	s.n.Active, s.n.Assigned[1], s.n.Adopted[1] = 9, 9, 9
 	s.beat()
+	s.now = s.now.Add(calmFor)
 	s.n.Active, s.n.Assigned[1], s.n.Adopted[1] = 2, 12, 12
 	s.hear()
 	got := one[setLoads](t, s.step(loadsDue{counts{0: s.n}})).table[0]
 	if got.Active != 9 || got.Settled != 9 {
 		t.Errorf("own load is %+v, want 9 active and 9 settled, as the heartbeat said", got)
 	}
+	s.beat()
+	s.now = s.now.Add(calmFor)
 	got = one[setLoads](t, s.beat()).table[0]
 	if got.Active != 2 || got.Settled != 12 {
 		t.Errorf("own load is %+v, want 2 active and 12 settled after the next heartbeat", got)
@@ -359,6 +362,8 @@ func TestSourceHashIsWrittenWhenTheSetChanges(t *testing.T) {
 		t.Error("the table does not have both nodes")
 	}
 	s.n.Active = 3 // loads change, the set does not
+	s.beat()
+	s.now = s.now.Add(calmFor)
 	out := s.beat()
 	one[setLoads](t, out)
 	none[setSourceHash](t, out)

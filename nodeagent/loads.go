@@ -44,6 +44,7 @@ type serviceLoads struct {
 // nodeLoad is what is remembered of a node between two tables.
 type nodeLoad struct {
 	account ledger
+	calm    calm
 	warm    warmth
 	boot    uint64 // incarnation last heard, 0: none
 	listed  bool
@@ -64,6 +65,7 @@ func (s *serviceLoads) update(now time.Time, self topology.NodeID, all []standin
 	table := make([]bpf.Load, 0, len(listed))
 	for _, st := range all {
 		n := s.node(now, st)
+		st = n.calm.over(now, st)
 		isListed := slices.Contains(listed, st.node)
 		n.warm.pass(now, n.listed || s.isNew(now))
 		settled := n.account.settle(now, assigned[st.node], st.adopted, st.incarnation)
