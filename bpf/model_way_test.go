@@ -143,7 +143,7 @@ func (w *way) quoted(v6 bool, p []byte) Reason {
 		return ReasonTruncated
 	}
 	ports := p[header:]
-	from, to := netip.AddrPort{}, netip.AddrPort{}
+	var from, to netip.AddrPort
 	switch {
 	case v6 && p[0]>>4 == 6 && p[6] == 6:
 		from, to = addrPort(p[8:24], ports), addrPort(p[24:40], ports[2:])

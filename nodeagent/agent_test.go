@@ -225,7 +225,7 @@ func TestLoadsAreWrittenSparingly(t *testing.T) {
 		m1 := b.start("n1", 100)
 		others := []*member{b.start("n2", 200)}
 		b.pass(time.Second)
-		const calming = 200 // 400 ms, until the idle time before is forgotten
+		const calming = 200            // 400 ms, until the idle time before is forgotten
 		for i := range calming + 500 { // one heartbeat each 2 ms, each with another load
 			if i == calming {
 				m1.take()

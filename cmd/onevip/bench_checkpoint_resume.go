@@ -56,11 +56,13 @@ func (b *checkpointBench) resume(ctx context.Context, kills int) (*resumeReport,
 		if err != nil {
 			return nil, err
 		}
-		histogram.RecordValue(outage.Microseconds())
+		if err := histogram.RecordValue(outage.Microseconds()); err != nil {
+			return nil, fmt.Errorf("an outage of %s: %w", outage, err)
+		}
 		report.Samples = append(report.Samples, milliseconds(outage))
 	}
 	cancel()
-	<-fetched
+	_ = <-fetched // it was cancelled
 	report.P50 = milliseconds(time.Duration(histogram.ValueAtQuantile(50)) * time.Microsecond)
 	report.P99 = milliseconds(time.Duration(histogram.ValueAtQuantile(99)) * time.Microsecond)
 	report.Max = milliseconds(time.Duration(histogram.Max()) * time.Microsecond)

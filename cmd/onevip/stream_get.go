@@ -66,7 +66,7 @@ func runStreamGet(ctx context.Context, e *env, u *url.URL, f streamGetFlags) err
 	n, err := stream.Fetch(ctx, rt, u, f.byteRange, io.MultiWriter(out, bar), func(r *http.Response) {
 		bar.ChangeMax64(r.ContentLength)
 	})
-	bar.Exit()
+	_ = bar.Exit() // what it could not draw is no failure
 	err = errors.Join(err, done())
 	if !f.quiet {
 		fmt.Fprintln(e.stderr, getSummary(n, time.Since(start), used.Load()))
