@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -62,7 +63,9 @@ func (b *checkpointBench) resume(ctx context.Context, kills int) (*resumeReport,
 		report.Samples = append(report.Samples, milliseconds(outage))
 	}
 	cancel()
-	_ = <-fetched // it was cancelled
+	if err := <-fetched; err != nil && !errors.Is(err, context.Canceled) {
+		return nil, err
+	}
 	report.P50 = milliseconds(time.Duration(histogram.ValueAtQuantile(50)) * time.Microsecond)
 	report.P99 = milliseconds(time.Duration(histogram.ValueAtQuantile(99)) * time.Microsecond)
 	report.Max = milliseconds(time.Duration(histogram.Max()) * time.Microsecond)
