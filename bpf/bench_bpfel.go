@@ -30,26 +30,31 @@ type benchOvByNode struct {
 }
 
 type benchOvConfig struct {
-	_           structs.HostLayout
-	Self        uint32
-	WindowScale uint32
-	Epoch       uint32
-	Lifetime    uint32
-	Mss4        uint16
-	Mss6        uint16
-	Vip4Count   uint16
-	Vip6Count   uint16
-	MoreVips    uint32
-	Pad         uint32
-	Keys        [4]struct {
+	_            structs.HostLayout
+	Self         uint32
+	WindowScale  uint32
+	Epoch        uint32
+	Lifetime     uint32
+	Mss4         uint16
+	Mss6         uint16
+	Vip4Count    uint16
+	Vip6Count    uint16
+	MoreVips     uint32
+	ServiceCount uint32
+	Keys         [4]struct {
 		_     structs.HostLayout
 		K0    uint64
 		K1    uint64
 		Epoch uint32
 		Valid uint32
 	}
-	Vip4 [8]uint32
-	Vip6 [8]benchOvAddr
+	Vip4     [8]uint32
+	Vip6     [8]benchOvAddr
+	Services [8]struct {
+		_       structs.HostLayout
+		Key     benchOvServiceKey
+		Service benchOvService
+	}
 }
 
 type benchOvConns struct {

@@ -24,20 +24,25 @@ type onevipOvByNode struct {
 }
 
 type onevipOvConfig struct {
-	_           structs.HostLayout
-	Self        uint32
-	WindowScale uint32
-	Epoch       uint32
-	Lifetime    uint32
-	Mss4        uint16
-	Mss6        uint16
-	Vip4Count   uint16
-	Vip6Count   uint16
-	MoreVips    uint32
-	Pad         uint32
-	Keys        [4]onevipOvKey
-	Vip4        [8]uint32
-	Vip6        [8]onevipOvAddr
+	_            structs.HostLayout
+	Self         uint32
+	WindowScale  uint32
+	Epoch        uint32
+	Lifetime     uint32
+	Mss4         uint16
+	Mss6         uint16
+	Vip4Count    uint16
+	Vip6Count    uint16
+	MoreVips     uint32
+	ServiceCount uint32
+	Keys         [4]onevipOvKey
+	Vip4         [8]uint32
+	Vip6         [8]onevipOvAddr
+	Services     [8]struct {
+		_       structs.HostLayout
+		Key     onevipOvServiceKey
+		Service onevipOvService
+	}
 }
 
 type onevipOvConns struct {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -119,7 +120,7 @@ func (f *Filter) SetServices(services []Service) error {
 			return fmt.Errorf("add service %d: %w", svc.Id, err)
 		}
 	}
-	if err := f.setVIPs(addrs); err != nil {
+	if err := f.setVIPs(addrs, wanted); err != nil {
 		return err
 	}
 	return deleteOthers(f.objs.Services, func(k onevipOvServiceKey) bool { _, ok := wanted[k]; return ok })
@@ -163,7 +164,8 @@ func policyCode(p topology.Policy) (uint32, error) {
 
 // setVIPs puts the first few of each family into the configuration, where they
 // are compared without a map, and all of them into the map if those don't suffice.
-func (f *Filter) setVIPs(addrs []netip.Addr) error {
+// The services go the same way, in the same moment.
+func (f *Filter) setVIPs(addrs []netip.Addr, services map[onevipOvServiceKey]onevipOvService) error {
 	all := map[onevipOvAddr]bool{}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -186,6 +188,7 @@ func (f *Filter) setVIPs(addrs []netip.Addr) error {
 			cfg.MoreVips = 1
 		}
 	}
+	f.inlineServices(services)
 	for key := range all {
 		if err := f.objs.Vips.Put(key, uint32(1)); err != nil {
 			return fmt.Errorf("add VIP: %w", err)
@@ -195,6 +198,26 @@ func (f *Filter) setVIPs(addrs []netip.Addr) error {
 		return err
 	}
 	return deleteOthers(f.objs.Vips, func(k onevipOvAddr) bool { return all[k] })
+}
+
+// noInline is NO_INLINE in types.h.
+const noInline = math.MaxUint32
+
+// inlineServices puts the services into the configuration, if they have room.
+// The caller holds f.mu.
+func (f *Filter) inlineServices(services map[onevipOvServiceKey]onevipOvService) {
+	cfg := &f.config
+	clear(cfg.Services[:])
+	cfg.ServiceCount = noInline
+	if len(services) > len(cfg.Services) {
+		return
+	}
+	cfg.ServiceCount = 0
+	for key, svc := range services {
+		place := &cfg.Services[cfg.ServiceCount]
+		place.Key, place.Service = key, svc
+		cfg.ServiceCount++
+	}
 }
 
 // deleteOthers removes the entries whose key is not wanted.

@@ -25,17 +25,42 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+/* The service of a SYN: as service_of, but the map is looked into only if the
+ * services are many. */
+static __always_inline bool find_service(struct ov_config *cfg, struct ov_flow *f,
+					 struct ov_service *svc)
+{
+	struct ov_inline_service *s;
+	struct ov_service *found;
+
+	if (cfg->service_count == NO_INLINE) {
+		found = service_of(f);
+		if (found)
+			*svc = *found;
+		return found != NULL;
+	}
+	for (int i = 0; i < INLINE_SERVICES && i < cfg->service_count; i++) {
+		s = &cfg->services[i];
+		if (s->key.port != f->vip_port || s->key.vip.halves[1] != f->vip.halves[1] ||
+		    s->key.vip.halves[0] != f->vip.halves[0])
+			continue;
+		*svc = s->service;
+		return true;
+	}
+	return false;
+}
+
 /* A SYN. Only the slot's primary answers; the others look whether the tuple is
  * in use here, and remember what a later ACK can't tell. */
 static __noinline int on_syn(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg)
 {
 	bool primary = primary_of(&seg->flow) == cfg->self;
-	struct ov_service *svc = service_of(&seg->flow);
+	struct ov_service svc;
 	struct options syn;
 	__u32 owner;
 
 	supersede(seg, cfg->lifetime);
-	if (!svc)
+	if (!find_service(cfg, &seg->flow, &svc))
 		return primary ? reply_rst(skb, seg, REASON_REFUSED_NO_SERVICE)
 			       : drop(REASON_NOT_PRIMARY);
 	if (!parse_options(skb, seg, &syn))
@@ -44,7 +69,7 @@ static __noinline int on_syn(struct __sk_buff *skb, struct ov_config *cfg, struc
 		record_syn(seg, &syn);
 	if (!primary)
 		return drop(REASON_NOT_PRIMARY);
-	owner = pick_owner(svc, &seg->flow);
+	owner = pick_owner(&svc, &seg->flow);
 	if (owner == UNDECIDED)
 		return drop(REASON_NO_NODE);
 	return answer(skb, cfg, seg, &syn, owner);

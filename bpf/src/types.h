@@ -11,6 +11,8 @@
 #define SLOT_COUNT 1024
 #define NODE_COUNT 256	  /* node ids are a byte; 0 and 255 are nobody */
 #define INLINE_VIPS 8	  /* VIPs per family that are compared without a map */
+#define INLINE_SERVICES 8 /* VIP and port pairs, likewise */
+#define NO_INLINE 0xffffffff
 #define UNDECIDED 0
 
 enum policy {
@@ -44,6 +46,11 @@ struct ov_service {
 	__u32 policy; /* enum policy */
 };
 
+struct ov_inline_service {
+	struct ov_service_key key;
+	struct ov_service service;
+};
+
 /* One SipHash-2-4 key; `valid` is 0 for a key that must not be used. */
 struct ov_key {
 	__u64 k0;
@@ -63,10 +70,11 @@ struct ov_config {
 	__u16 vip4_count; /* of vip4; the rest, if any, is in map vips */
 	__u16 vip6_count;
 	__u32 more_vips; /* 1: look into map vips too */
-	__u32 pad;
+	__u32 service_count; /* of services; NO_INLINE: they are in map services only */
 	struct ov_key keys[4]; /* by the low two bits of their epoch */
 	__be32 vip4[INLINE_VIPS];
 	union ov_addr vip6[INLINE_VIPS];
+	struct ov_inline_service services[INLINE_SERVICES];
 };
 
 struct ov_slots {
