@@ -39,13 +39,16 @@ type reading struct {
 	again float64
 }
 
-// ns is the program's own time.
-func (r reading) ns() float64 {
+// putBack is what putting the packet back cost.
+func (r reading) putBack() float64 {
 	if r.again == 0 {
-		return r.program
+		return 0
 	}
-	return r.program - (r.again - r.baseline)
+	return r.again - r.baseline
 }
+
+// ns is the program's own time.
+func (r reading) ns() float64 { return r.program - r.putBack() }
 
 // least takes of each part the least: what others do on the machine only adds.
 func (r reading) least(o reading) reading {
@@ -85,10 +88,12 @@ func (b *benchmark) measureRuns(ctx context.Context) ([]BenchCase, error) {
 func summarizeRuns(c BenchCase, readings []reading) BenchCase {
 	frames := min(framesPerCase, len(readings))
 	least := slices.Clone(readings[:frames])
-	all := make([]float64, len(readings))
 	for i, r := range readings {
 		least[i%frames] = least[i%frames].least(r)
-		all[i] = r.ns()
+	}
+	all := make([]float64, len(readings))
+	for i, r := range readings {
+		all[i] = r.program - least[i%frames].putBack()
 	}
 	for _, r := range least {
 		c.NS += r.ns() / float64(frames)
