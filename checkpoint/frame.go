@@ -25,13 +25,13 @@ const (
 )
 
 const (
-	headerSize       = 4
-	maxFrame         = 1<<24 - 1 // what 24 bits of length can say
+	headerSize       = 5
+	maxFrame         = 1 << 30 // of data, which is never buffered as a whole
 	maxRefusalDetail = 255
 	offsetSize       = 8
 )
 
-// header is what each frame begins with: a byte of kind and 24 bits of payload
+// header is what each frame begins with: a byte of kind and 32 bits of payload
 // length, big-endian.
 type header struct {
 	kind   frameKind
@@ -39,12 +39,13 @@ type header struct {
 }
 
 func (h header) put(b []byte) {
-	binary.BigEndian.PutUint32(b, uint32(h.kind)<<24|uint32(h.length))
+	b[0] = byte(h.kind)
+	binary.BigEndian.PutUint32(b[1:], uint32(h.length))
 }
 
+// parseHeader reads a header; the length is still to be checked.
 func parseHeader(b []byte) header {
-	word := binary.BigEndian.Uint32(b)
-	return header{kind: frameKind(word >> 24), length: int(word & maxFrame)}
+	return header{kind: frameKind(b[0]), length: int(binary.BigEndian.Uint32(b[1:]))}
 }
 
 // frame returns a whole frame. The payload must not exceed maxFrame.
@@ -59,7 +60,7 @@ func frame(kind frameKind, payload []byte) []byte {
 func checkFromServer(h header, maxToken int) error {
 	switch h.kind {
 	case frameData:
-		return nil // any length: it is never buffered as a whole
+		return checkLength(h, 0, maxFrame)
 	case frameCheckpoint:
 		return checkLength(h, 1, maxToken)
 	case frameHeartbeat, frameEnd:
@@ -76,7 +77,7 @@ func checkFromServer(h header, maxToken int) error {
 func checkFromClient(h header) error {
 	switch h.kind {
 	case frameData:
-		return nil
+		return checkLength(h, 0, maxFrame)
 	case frameHeartbeat, frameEnd:
 		return checkLength(h, 0, 0)
 	}

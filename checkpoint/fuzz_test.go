@@ -57,8 +57,8 @@ func FuzzServer(f *testing.F) {
 	f.Add(helloFrame(token))
 	f.Add(append(append(helloFrame(token), frame(frameData, []byte("hello"))...), end...))
 	f.Add(append(append(helloFrame(nil), frame(frameHeartbeat, nil)...), frame(frameData, nil)...))
-	f.Add(append(helloFrame(nil), byte(frameHello), 0, 0, 1, 0))
-	f.Add([]byte{byte(frameHello), 0xff, 0xff, 0xff})
+	f.Add(append(helloFrame(nil), byte(frameHello), 0, 0, 0, 1, 0))
+	f.Add([]byte{byte(frameHello), 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		err := srv.ServeConn(context.Background(), scriptConn{bytes.NewReader(sent)})
 		if err != nil && !errors.Is(err, ErrClientGone) {
@@ -90,7 +90,7 @@ func FuzzClient(f *testing.F) {
 	f.Add(join(ok, frame(frameOffset, make([]byte, 8)), end))
 	f.Add(join(ok, frame(frameRefusal, refuse(ReasonState, "x").encode())))
 	f.Add(frame(frameRefusal, refuse(ReasonBusy, "x").encode()))
-	f.Add(join(ok, []byte{byte(frameCheckpoint), 0xff, 0xff, 0xff}))
+	f.Add(join(ok, []byte{byte(frameCheckpoint), 0xff, 0xff, 0xff, 0xff}))
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		opts := Options{HoldBuffer: minHold, ReplayBuffer: minHold, MaxCheckpoint: 1 << 10}.withDefaults()
 		c := newStream(context.Background(), opts)

@@ -70,7 +70,7 @@ func checkHello(maxToken int) func(header) error {
 		if h.length > helloFixed+maxService+maxToken {
 			return refuse(ReasonTooLarge, "hello of %d bytes; a checkpoint may have %d here", h.length, maxToken)
 		}
-		return checkLength(h, len(helloMagic)+1, maxFrame)
+		return checkLength(h, len(helloMagic)+1, helloFixed+maxService+maxToken)
 	}
 }
 

@@ -113,6 +113,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// maxCheckpoint is what the largest MaxState of servers comes to.
+const maxCheckpoint = tokenOverhead + maxMaxState
+
 // maxSilence is what a hello can say in milliseconds, and more than enough.
 const maxSilence = time.Hour
 
@@ -131,8 +134,8 @@ func (o Options) validate() error {
 		return fmt.Errorf("checkpoint: ReplayBuffer and HoldBuffer want %d bytes or more", minHold)
 	case o.ReplayBuffer > 1<<30 || o.HoldBuffer > 1<<30:
 		return errors.New("checkpoint: ReplayBuffer and HoldBuffer want 1 GiB or less")
-	case o.MaxCheckpoint < tokenOverhead || o.MaxCheckpoint > maxFrame:
-		return fmt.Errorf("checkpoint: MaxCheckpoint is %d, want %d to %d bytes", o.MaxCheckpoint, tokenOverhead, maxFrame)
+	case o.MaxCheckpoint < tokenOverhead || o.MaxCheckpoint > maxCheckpoint:
+		return fmt.Errorf("checkpoint: MaxCheckpoint is %d, want %d to %d bytes", o.MaxCheckpoint, tokenOverhead, maxCheckpoint)
 	case len(o.Service) > maxService:
 		return fmt.Errorf("checkpoint: service name has %d bytes, want at most %d", len(o.Service), maxService)
 	}

@@ -93,7 +93,7 @@ func TestHandlerErrorsEndTheStream(t *testing.T) {
 		{"refusal", func(context.Context, *Session) error { return refuse(ReasonState, "gone") }, ErrState, "gone"},
 		{"panic", func(context.Context, *Session) error { panic("oops") }, ErrApplication, "panicked"},
 		{"unexpected input frame", func(_ context.Context, s *Session) error {
-			s.raw.Reset(bytes.NewReader([]byte{byte(frameHello), 0, 0, 0}))
+			s.raw.Reset(bytes.NewReader([]byte{byte(frameHello), 0, 0, 0, 0}))
 			_, err := s.Read(make([]byte, 1))
 			return err
 		}, ErrProtocol, "kind 1"},

@@ -42,6 +42,9 @@ func (s *Session) sendFile(r io.Reader, n int64) (int64, error) {
 			return sent, err
 		}
 		sent += n
+		if l, ok := r.(*io.LimitedReader); ok && l.N == 0 {
+			break // the usual case: no need to ask the file
+		}
 		n, _ = s.fileLength(r)
 	}
 	return sent, nil

@@ -18,11 +18,12 @@ type chunker struct {
 
 const (
 	minChunk  = 64 << 10
-	maxChunk  = 8 << 20
+	firstSize = 1 << 20 // goes into the socket's buffer at once, whatever the client
+	maxChunk  = 64 << 20
 	chunkTime = 40 * time.Millisecond
 )
 
-func newChunker(p *pacer) *chunker { return &chunker{pacer: p, size: minChunk} }
+func newChunker(p *pacer) *chunker { return &chunker{pacer: p, size: firstSize} }
 
 // next returns the size of the next chunk, at most left, when it may be sent.
 func (c *chunker) next(ctx context.Context, left int64) (int64, error) {
