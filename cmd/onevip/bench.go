@@ -7,7 +7,6 @@ import "github.com/spf13/cobra"
 func benchCommand(e *env) *cobra.Command {
 	return parent("bench", "Measure what a packet and what a checkpoint costs",
 		benchBPFCommand(e),
-		benchBPFCommand(e),
 		benchCheckpointCommand(e),
 	)
 }
