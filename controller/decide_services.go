@@ -70,6 +70,7 @@ func serviceRecord(config topology.Service, id topology.ServiceID) state.Service
 		Port:     config.Port,
 		Policy:   config.Policy,
 		MaxConns: config.MaxConns,
+		Replay:   config.Replay,
 		Health: state.Health{
 			Type:     config.Health.Type,
 			Path:     config.Health.Path,

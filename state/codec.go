@@ -39,6 +39,12 @@ func stamp(record any) any {
 	case CookieKeys:
 		r.Schema = Schema
 		return r
+	case Event:
+		r.Schema = Schema
+		return r
+	case Failure:
+		r.Schema = Schema
+		return r
 	case HeartbeatKey:
 		r.Schema = Schema
 		return r
@@ -79,6 +85,10 @@ func decode(key Key, value []byte) (any, error) {
 		return decodeAs[Conn](key, value)
 	case KindCookie:
 		return decodeAs[CookieKeys](key, value)
+	case KindEvent:
+		return decodeAs[Event](key, value)
+	case KindFailure:
+		return decodeAs[Failure](key, value)
 	case KindHeartbeat:
 		return decodeAs[HeartbeatKey](key, value)
 	case KindIDs:
@@ -139,6 +149,7 @@ func decodeAs[T checked](key Key, value []byte) (any, error) {
 
 func (Agent) check() error     { return nil }
 func (Conn) check() error      { return nil }
+func (Event) check() error     { return nil }
 func (IDs) check() error       { return nil }
 func (Candidate) check() error { return nil }
 func (Load) check() error      { return nil }
@@ -146,6 +157,13 @@ func (Load) check() error      { return nil }
 func (c Cluster) check() error {
 	if c.WindowScale > 14 {
 		return fmt.Errorf("window_scale %d: want 0 to 14 (RFC 7323)", c.WindowScale)
+	}
+	return nil
+}
+
+func (f Failure) check() error {
+	if !f.ID.Valid() {
+		return fmt.Errorf("id %d: want 1 to %d", f.ID, topology.MaxNodeID)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func TestDocumentedExample(t *testing.T) {
 	}
 	missing := map[Kind]bool{}
 	for _, kind := range []Kind{
-		KindAgent, KindCluster, KindConn, KindCookie, KindHeartbeat, KindLeader, KindNode, KindLoad, KindService, KindSlots,
+		KindAgent, KindCluster, KindConn, KindCookie, KindEvent, KindFailure, KindHeartbeat, KindLeader, KindNode, KindLoad, KindService, KindSlots,
 	} {
 		missing[kind] = true
 	}

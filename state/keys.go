@@ -5,6 +5,7 @@ package state
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/onevip/onevip/topology"
@@ -22,6 +23,8 @@ const (
 	KindCluster   Kind = "cluster"
 	KindConn      Kind = "conns"
 	KindIDs       Kind = "ids"
+	KindEvent     Kind = "events"
+	KindFailure   Kind = "failures"
 	KindCookie    Kind = "keys/cookie"
 	KindHeartbeat Kind = "keys/heartbeat"
 	KindLeader    Kind = "leader"
@@ -39,6 +42,7 @@ type Key struct {
 	Service topology.ServiceName // services, scheduler, conns
 	Client  netip.AddrPort       // conns
 	Lease   string               // leader: the candidate's lease, hexadecimal
+	Number  uint64               // failures: the epoch; events: the place in the ring
 }
 
 // Prefix is what all keys of a cluster begin with.
@@ -56,6 +60,8 @@ func (k Key) String() string {
 		return path + "/" + string(k.Node) + "/" + string(k.Service) + "/" + k.Client.String()
 	case KindLeader:
 		return path + "/" + k.Lease
+	case KindFailure, KindEvent:
+		return path + "/" + strconv.FormatUint(k.Number, 10)
 	default:
 		return path
 	}
@@ -104,6 +110,9 @@ func parseRest(rest string) (Key, bool) {
 		return Key{Kind: kind, Service: topology.ServiceName(name)}, true
 	case KindLeader:
 		return Key{Kind: kind, Lease: name}, true
+	case KindFailure, KindEvent:
+		number, err := strconv.ParseUint(name, 10, 64)
+		return Key{Kind: kind, Number: number}, err == nil && strconv.FormatUint(number, 10) == name
 	}
 	return Key{}, false
 }
@@ -136,6 +145,10 @@ func keyOf(cluster string, record any) (Key, error) {
 		k.Kind = KindIDs
 	case CookieKeys:
 		k.Kind = KindCookie
+	case Event:
+		k.Kind, k.Number = KindEvent, r.Seq%EventRing
+	case Failure:
+		k.Kind, k.Number = KindFailure, r.Epoch
 	case HeartbeatKey:
 		k.Kind = KindHeartbeat
 	case Node:

@@ -23,6 +23,9 @@ type Cluster struct {
 	WindowScale       uint8               `json:"window_scale"`
 	HeartbeatInterval Duration            `json:"heartbeat_interval"`
 	HeartbeatMisses   int                 `json:"heartbeat_misses"`
+	SpeculationDelay  topology.Delay      `json:"speculation_delay"`
+	SpeculationMirror bool                `json:"speculation_mirror"`
+	FailureGrace      Duration            `json:"failure_grace"`
 	CookieRotate      Duration            `json:"cookie_rotate"`
 	ConnsMinAge       Duration            `json:"conns_min_age"`
 	ConnsMaxRate      int                 `json:"conns_max_rate"`
@@ -41,6 +44,9 @@ const (
 	NodeUp NodeState = "up"
 	// NodeLost had an agent whose lease ran out. Its programs may still work.
 	NodeLost NodeState = "lost"
+	// NodeFailed was declared dead; Node.Failure says how it came to that. It is
+	// fenced, and comes back under another id.
+	NodeFailed NodeState = "failed"
 )
 
 // Node is a member. Key: nodes/<name>. Written by the leader; it outlives the
@@ -57,7 +63,59 @@ type Node struct {
 	Port        string              `json:"port"`
 	Incarnation string              `json:"incarnation,omitempty"`
 	Since       time.Time           `json:"since"` // of State
+	// Failure is the epoch of the node's newest failure; 0: it never failed.
+	Failure uint64 `json:"failure,omitempty"`
 }
+
+// FailureReason is how a node was found to be dead.
+type FailureReason string
+
+// The reasons, the fastest to find first.
+const (
+	FailureLinkDown  FailureReason = "link-down" // its port on the switch has no carrier
+	FailureReboot    FailureReason = "reboot"    // its agent reports another boot: the one before is gone
+	FailureSilence   FailureReason = "silence"   // no heartbeat, and no answer to probes
+	FailureAgentless FailureReason = "agentless" // answers probes, but its agent was silent for the grace
+)
+
+// Failure is the end of one incarnation of a node. Key: failures/<epoch>. Written
+// by the leader together with the slot table that does without the node. Epochs grow.
+type Failure struct {
+	Schema      int                 `json:"schema"`
+	Epoch       uint64              `json:"epoch"`
+	Node        topology.NodeName   `json:"node"`
+	ID          topology.NodeID     `json:"id"`
+	Incarnation string              `json:"incarnation"`
+	Reason      FailureReason       `json:"reason"`
+	Reporters   []topology.NodeName `json:"reporters,omitempty"` // who suspected it
+	// SlotEpoch is that of the first table without the node. SlotNodes and
+	// SlotSchedulers are what the table before it was made from: who guards the
+	// node's connections follows from them, see scheduler.Guards.
+	SlotEpoch      uint64              `json:"slot_epoch"`
+	SlotNodes      []topology.NodeID   `json:"slot_nodes"`
+	SlotSchedulers topology.Schedulers `json:"slot_schedulers"`
+	Since          time.Time           `json:"since"`
+	// Fenced is when the switch was known to drop what the node sends and to give
+	// it nothing more; before that nobody acts in its place.
+	Fenced *time.Time `json:"fenced,omitempty"`
+	// Left is when the node was back, under another id.
+	Left *time.Time `json:"left,omitempty"`
+}
+
+// Event is something that an operator may ask about later. Key: events/<place>,
+// Seq modulo EventRing, so that the newest EventRing of them are kept. Written by
+// the leader, in the transaction that makes it true.
+type Event struct {
+	Schema int               `json:"schema"`
+	Seq    uint64            `json:"seq"` // grows by one
+	Time   time.Time         `json:"time"`
+	Kind   string            `json:"kind"`
+	Node   topology.NodeName `json:"node,omitempty"`
+	Text   string            `json:"text"`
+}
+
+// EventRing is how many events are kept.
+const EventRing = 256
 
 // IDs are the ids that rest: their node or service left the configuration, but
 // cookies and tables that name them may still be about. A name that returns
@@ -104,6 +162,20 @@ type Agent struct {
 	SlotEpoch   uint64                               `json:"slot_epoch"` // installed in the BPF maps
 	Services    map[topology.ServiceName]AgentHealth `json:"services,omitempty"`
 	Warnings    []string                             `json:"warnings,omitempty"` // preflight findings, in words
+	// Suspects are the nodes that this one hears nothing of, since when.
+	Suspects map[topology.NodeName]Suspicion `json:"suspects,omitempty"`
+	// Cleared is the epoch of the node's own newest failure after which it
+	// destroyed the sockets of all VIPs: it may come back.
+	Cleared uint64 `json:"cleared,omitempty"`
+}
+
+// Suspicion is what a node says of another that sends no heartbeats.
+type Suspicion struct {
+	Since time.Time `json:"since"` // of the silence
+	// Agentless: its programs answer probes, only its agent is silent.
+	Agentless bool `json:"agentless,omitempty"`
+	// Incarnation is that of the heartbeats that stopped.
+	Incarnation string `json:"incarnation"`
 }
 
 // AgentHealth is one service on one node.
@@ -123,6 +195,7 @@ type Service struct {
 	Port     uint16               `json:"port"`
 	Policy   topology.Policy      `json:"policy"`
 	MaxConns uint32               `json:"max_conns,omitempty"`
+	Replay   topology.Replay      `json:"replay,omitempty"`
 	Health   Health               `json:"health"`
 }
 

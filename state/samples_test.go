@@ -38,12 +38,18 @@ func samples() []any {
 			Name: "n1", Incarnation: "boot", MAC: mac, Interface: "eth0", Version: "v1", Kernel: "6.18", Started: noon, SlotEpoch: 3,
 			Addresses: []netip.Addr{netip.MustParseAddr("10.77.2.1")},
 			Services:  map[topology.ServiceName]AgentHealth{"web": {Healthy: true, Active: 2, Adopted: 5}},
+			Suspects:  map[topology.NodeName]Suspicion{"n2": {Since: noon, Incarnation: "boot"}},
 		},
 		Cluster{
 			Name: "lab", MAC: mac, Schedulers: topology.AllSchedulers, WindowScale: 7, CookieRotate: Duration(time.Minute),
 			HeartbeatInterval: Duration(100 * time.Millisecond), HeartbeatMisses: 3, ConnsMinAge: Duration(5 * time.Second), ConnsMaxRate: 2000,
 		},
 		CookieKeys{Epoch: 4, Previous: secret(16, 1), Current: secret(16, 2), Next: secret(16, 3), Rotated: noon},
+		Event{Seq: 300, Time: noon, Kind: "node_failed", Node: "n2", Text: "node n2 failed: silence"},
+		Failure{
+			Epoch: 7, Node: "n2", ID: 2, Incarnation: "boot", Reason: FailureSilence, Reporters: []topology.NodeName{"n1", "n3"},
+			SlotEpoch: 4, SlotNodes: []topology.NodeID{1, 2, 3}, SlotSchedulers: topology.AllSchedulers, Since: noon,
+		},
 		HeartbeatKey{Key: secret(32, 4)},
 		IDs{Nodes: map[topology.NodeName]RestingNode{"old": {ID: 9, Since: noon}}},
 		Load{Service: "web", Nodes: map[topology.NodeName]NodeLoad{"n1": {Weight: 1, Active: 2, Adopted: 5, Pickable: true}}},

@@ -3,6 +3,7 @@
 package state
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -79,6 +80,7 @@ func (s *snapshot) view(revision int64) View {
 		Agents:   map[topology.NodeName]Agent{},
 		Services: map[topology.ServiceName]Service{},
 		Loads:    map[topology.ServiceName]Load{},
+		Failures: map[uint64]Failure{},
 		Problems: slices.Sorted(maps.Values(s.problems)),
 		Broken:   map[Key]bool{},
 	}
@@ -91,6 +93,7 @@ func (s *snapshot) view(revision int64) View {
 	for _, record := range s.records {
 		v.add(record)
 	}
+	slices.SortFunc(v.Events, func(a, b Event) int { return cmp.Compare(a.Seq, b.Seq) })
 	return v
 }
 
@@ -102,6 +105,10 @@ func (v *View) add(record any) {
 		v.Cluster = &r
 	case CookieKeys:
 		v.Cookie = &r
+	case Event:
+		v.Events = append(v.Events, r)
+	case Failure:
+		v.Failures[r.Epoch] = r
 	case HeartbeatKey:
 		v.Heartbeat = &r
 	case IDs:

@@ -40,6 +40,8 @@ type View struct {
 	Services  map[topology.ServiceName]Service
 	Loads     map[topology.ServiceName]Load
 	IDs       *IDs
+	Failures  map[uint64]Failure // by epoch
+	Events    []Event            // the newest EventRing, oldest first
 	// Problems are the records that could not be read, in words, with the key
 	// first. The last good record stays in the View in their place.
 	Problems []string
@@ -105,7 +107,7 @@ type Leadership interface {
 const MaxChanges = MaxBatch - 1
 
 // Change puts one record or, where Delete is set, deletes it. Record is one of
-// Cluster, Node, Service, Slots, CookieKeys, HeartbeatKey, Load, IDs.
+// Cluster, Node, Service, Slots, CookieKeys, HeartbeatKey, Load, IDs, Failure, Event.
 type Change struct {
 	Record any
 	Delete bool

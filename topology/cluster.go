@@ -23,11 +23,13 @@ type Cluster struct {
 	// Default: 7.
 	WindowScale uint8 `yaml:"window_scale"`
 
-	Etcd       Etcd       `yaml:"etcd"`
-	Controller Controller `yaml:"controller"`
-	Heartbeat  Heartbeat  `yaml:"heartbeat"`
-	Cookie     Cookie     `yaml:"cookie"`
-	Conns      Conns      `yaml:"conns"`
+	Etcd        Etcd        `yaml:"etcd"`
+	Controller  Controller  `yaml:"controller"`
+	Heartbeat   Heartbeat   `yaml:"heartbeat"`
+	Speculation Speculation `yaml:"speculation"`
+	Failure     Failure     `yaml:"failure"`
+	Cookie      Cookie      `yaml:"cookie"`
+	Conns       Conns       `yaml:"conns"`
 
 	Switches []Switch  `yaml:"switches"`
 	Links    []Link    `yaml:"links,omitempty"` // between switches
@@ -64,10 +66,39 @@ type Controller struct {
 	Announce time.Duration `yaml:"announce"`          // period of the gratuitous ARP and NA for each VIP: 30s
 }
 
+// Preset is a pair of heartbeat interval and misses that goes well together.
+type Preset string
+
+// The fast preset costs twice the heartbeats, and wants nodes and a network that
+// never stall for a seventh of a second.
+const (
+	PresetDefault Preset = "default" // 100ms, 5
+	PresetFast    Preset = "fast"    // 50ms, 3
+)
+
 // Heartbeat is the agents' broadcast on the cluster network.
 type Heartbeat struct {
+	Preset   Preset        `yaml:"preset"`   // what the two below are where they are left out
 	Interval time.Duration `yaml:"interval"` // 100ms
-	Misses   int           `yaml:"misses"`   // intervals of silence until a node is suspected: 3
+	Misses   int           `yaml:"misses"`   // intervals of silence until a node is asked whether it lives: 5
+}
+
+// Speculation is the secondary's answering of SYNs that the primary left
+// unanswered.
+type Speculation struct {
+	// Delay is how long the secondary waits for a sign of the primary's answer.
+	// 0: both answer every SYN. off: only a primary that failed is replaced.
+	Delay Delay `yaml:"delay"` // 20ms
+	// Mirror has the switch copy SYN/ACKs to the nodes, as that sign; without it
+	// the client's ACK must do, and Delay should exceed the clients' round trip.
+	Mirror bool `yaml:"mirror"` // true
+}
+
+// Failure bounds how long a node may be out of reach.
+type Failure struct {
+	// Grace is how long a node may answer probes while its agent is silent; then
+	// it counts as failed.
+	Grace time.Duration `yaml:"grace"` // 30s
 }
 
 // Cookie is the SYN cookie's key schedule. A cookie is valid for at least one
@@ -101,6 +132,10 @@ type Switch struct {
 	// Target is what the bridge connects to, tcp:192.0.2.2:6653. Left out on a
 	// switch whose OVSDB is a local socket: this machine, Controller.OpenFlow's port.
 	Target string `yaml:"target"`
+	// Settle is how long the switch may go on by what it has cached, after its
+	// tables changed: a fence counts after that. It is not waited for where the
+	// switch itself can tell, on this machine.
+	Settle time.Duration `yaml:"settle"` // 100ms
 	// Uplinks are the ports towards clients and gateways. Ports that are
 	// neither uplink, node port nor link are left alone and treated as uplinks.
 	Uplinks []string `yaml:"uplinks,omitempty"`
@@ -146,7 +181,20 @@ type Service struct {
 	// MaxConns is the number of active connections at which a node counts as
 	// full and is not picked; 0: no limit.
 	MaxConns uint32 `yaml:"max_conns,omitempty"`
+	// Replay says whether a request may run twice: of a connection whose owner
+	// failed just after the first request had reached it, another node takes the
+	// request over if that is safe, and resets the connection if not.
+	Replay Replay `yaml:"replay"` // unsafe
 }
+
+// Replay is whether a request may run twice.
+type Replay string
+
+// Only the operator can know.
+const (
+	ReplayUnsafe Replay = "unsafe"
+	ReplaySafe   Replay = "safe"
+)
 
 // HealthKind is how a node looks at its own server.
 type HealthKind string

@@ -89,6 +89,9 @@ func isText(v reflect.Value) bool {
 
 // block reads the keys of a struct.
 func (d *decoder) block(n *yaml.Node, v reflect.Value, path string) {
+	if h, ok := v.Addr().Interface().(*Heartbeat); ok {
+		*h = heartbeatOf(presetIn(n))
+	}
 	keys := keysOf(v.Type())
 	d.pairs(n, path, "write its keys below it: "+strings.Join(keys, ", "), func(key, value *yaml.Node) {
 		at := join(path, key.Value)
@@ -99,6 +102,17 @@ func (d *decoder) block(n *yaml.Node, v reflect.Value, path string) {
 		}
 		d.decode(value, v.Field(index), at)
 	})
+}
+
+// presetIn finds the preset that a heartbeat block names: it decides on the
+// values of the other keys that are left out, wherever it stands.
+func presetIn(n *yaml.Node) Preset {
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == "preset" {
+			return Preset(n.Content[i+1].Value)
+		}
+	}
+	return PresetDefault
 }
 
 // table reads a map with names for keys.
@@ -247,6 +261,8 @@ func exampleOf(v reflect.Value) string {
 		return "a number and a unit: 500ms, 2s, 1m"
 	}
 	switch {
+	case v.Type() == reflect.TypeFor[Delay]():
+		return "a span like 20ms, 0, or off"
 	case isText(v):
 		return "an address like 192.0.2.1 or 2001:db8::1"
 	case v.Kind() == reflect.Bool:

@@ -28,20 +28,32 @@ func setDefaults(block any) {
 			WindowScale: 7,
 			Etcd:        Etcd{Listen: "http://127.0.0.1:2379", DataDir: "/var/lib/onevip/etcd"},
 			Controller:  Controller{OpenFlow: ":6653", Announce: 30 * time.Second},
-			Heartbeat:   Heartbeat{Interval: 100 * time.Millisecond, Misses: 3},
+			Heartbeat:   heartbeatOf(PresetDefault),
+			Speculation: Speculation{Delay: Delay(20 * time.Millisecond), Mirror: true},
+			Failure:     Failure{Grace: 30 * time.Second},
 			Cookie:      Cookie{Rotate: 60 * time.Second},
 			Conns:       Conns{MinAge: 5 * time.Second, MaxRate: 2000},
 		}
 	case *Switch:
-		*b = Switch{Bridge: "br0", OVSDB: "unix:/run/openvswitch/db.sock", Datapath: DatapathAuto}
+		*b = Switch{Bridge: "br0", OVSDB: "unix:/run/openvswitch/db.sock", Datapath: DatapathAuto, Settle: 100 * time.Millisecond}
 	case *Node:
 		*b = Node{Weight: 1}
 	case *Service:
 		*b = Service{
 			Policy: LeastConnection,
+			Replay: ReplayUnsafe,
 			Health: Health{Type: HealthTCP, Interval: time.Second, Timeout: 500 * time.Millisecond, Rise: 2, Fall: 3},
 		}
 	}
+}
+
+// heartbeatOf gives a preset's values; an unknown one, which validation reports,
+// has the default's.
+func heartbeatOf(p Preset) Heartbeat {
+	if p == PresetFast {
+		return Heartbeat{Preset: p, Interval: 50 * time.Millisecond, Misses: 3}
+	}
+	return Heartbeat{Preset: p, Interval: 100 * time.Millisecond, Misses: 5}
 }
 
 // derive fills in what follows from other keys.

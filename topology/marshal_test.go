@@ -47,7 +47,12 @@ func drawCluster(t *rapid.T) Cluster {
 		Metrics:  rapid.SampledFrom([]string{"", ":9100", "[::1]:9100"}).Draw(t, "metrics"),
 		Announce: drawSpan(t, time.Second, time.Hour),
 	}
-	c.Heartbeat = Heartbeat{drawSpan(t, 10*time.Millisecond, 10*time.Second), rapid.IntRange(1, 100).Draw(t, "misses")}
+	c.Speculation = Speculation{
+		rapid.SampledFrom([]Delay{Never, 0, Delay(time.Millisecond), Delay(time.Second)}).Draw(t, "delay"),
+		rapid.Bool().Draw(t, "mirror"),
+	}
+	c.Failure.Grace = drawSpan(t, time.Second, time.Hour)
+	c.Heartbeat = Heartbeat{rapid.SampledFrom([]Preset{PresetDefault, PresetFast}).Draw(t, "preset"), drawSpan(t, 10*time.Millisecond, 10*time.Second), rapid.IntRange(1, 100).Draw(t, "misses")}
 	c.Cookie.Rotate = drawSpan(t, 10*time.Second, time.Hour)
 	c.Conns = Conns{drawSpan(t, 0, time.Hour), rapid.IntRange(1, 1000).Draw(t, "rate")}
 	c.Switches = []Switch{
@@ -102,6 +107,7 @@ func drawService(t *rapid.T, i int) Service {
 		VIPs:     []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")},
 		Policy:   rapid.SampledFrom([]Policy{LeastConnection, RoundRobin, SourceHash}).Draw(t, "policy"),
 		MaxConns: rapid.Uint32().Draw(t, "max_conns"),
+		Replay:   rapid.SampledFrom([]Replay{ReplayUnsafe, ReplaySafe}).Draw(t, "replay"),
 	}
 }
 

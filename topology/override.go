@@ -43,8 +43,12 @@ var pathDocs = map[string]string{
 	"controller.openflow": "host:port that the switches connect to",
 	"controller.metrics":  "host:port of /metrics; empty: none",
 	"controller.announce": "period of the gratuitous ARP and NA for each VIP",
+	"heartbeat.preset":    "heartbeat.interval and misses where they are not set: default (100ms, 5) or fast (50ms, 3)",
 	"heartbeat.interval":  "period of the agents' heartbeats",
-	"heartbeat.misses":    "silent intervals until a node is suspected",
+	"heartbeat.misses":    "silent intervals until a node is asked whether it lives",
+	"speculation.delay":   "how long a secondary waits before it answers a SYN for its primary; 0: not at all, off: for ever",
+	"speculation.mirror":  "copy SYN/ACKs to the nodes, which then know that a SYN was answered",
+	"failure.grace":       "silence of an agent whose node answers probes until the node counts as failed",
 	"cookie.rotate":       "period of the SYN cookie key",
 	"conns.min_age":       "age from which a connection is stored in etcd",
 	"conns.max_rate":      "connection records stored per second and node",
@@ -74,7 +78,7 @@ func pathsOf(v reflect.Value, prefix string) []Path {
 // overrideKind names the kind of a field, or nothing if it can't be overridden.
 func overrideKind(v reflect.Value) string {
 	switch v.Interface().(type) {
-	case time.Duration:
+	case time.Duration, Delay:
 		return "duration"
 	case []string:
 		return "list"

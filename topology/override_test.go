@@ -49,7 +49,7 @@ func TestOverrideErrorsNameTheOrigin(t *testing.T) {
 		{Override{"etcd.endpoints", "https://a:1,b", "flag --etcd-endpoints"}, minimal,
 			`flag --etcd-endpoints: etcd.endpoints[1]: "b" is no http or https URL; write one like https://192.0.2.1:2379`},
 		{Override{"heartbeat.interval", "5ms", "flag --heartbeat-interval"}, minimal + "heartbeat: 5\n",
-			`f:10: heartbeat: is a number, not a block; write its keys below it: interval, misses`},
+			`f:10: heartbeat: is a number, not a block; write its keys below it: preset, interval, misses`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.override.Origin+" "+tt.override.Value, func(t *testing.T) {

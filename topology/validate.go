@@ -33,8 +33,11 @@ func (c Cluster) check() Problems {
 		k.listenAddress("controller.metrics", c.Controller.Metrics)
 	}
 	k.span("controller.announce", c.Controller.Announce, time.Second, time.Hour)
+	k.among("heartbeat.preset", string(c.Heartbeat.Preset), string(PresetDefault), string(PresetFast))
 	k.span("heartbeat.interval", c.Heartbeat.Interval, 10*time.Millisecond, 10*time.Second)
 	k.within("heartbeat.misses", c.Heartbeat.Misses, 1, 100)
+	k.speculation(c.Speculation)
+	k.span("failure.grace", c.Failure.Grace, time.Second, 24*time.Hour)
 	k.span("cookie.rotate", c.Cookie.Rotate, 10*time.Second, time.Hour)
 	k.span("conns.min_age", c.Conns.MinAge, 0, 24*time.Hour)
 	k.within("conns.max_rate", c.Conns.MaxRate, 1, 1_000_000)
@@ -44,6 +47,14 @@ func (c Cluster) check() Problems {
 	k.nodes(c, ports)
 	k.services(c.Services)
 	return k.problems
+}
+
+// speculation wants a delay well below the second after which clients send a SYN
+// again: that one is answered at once anyway.
+func (k *checker) speculation(s Speculation) {
+	if s.Delay > Delay(time.Second) {
+		k.fail("speculation.delay", fmt.Sprintf("%s is out of range", s.Delay), "write 0 to 1s, or off")
+	}
 }
 
 // etcd wants TLS wherever others could listen, unless told that nobody can.
@@ -105,6 +116,7 @@ func (k *checker) switches(switches []Switch, ports portUse) {
 		}
 		k.ovsdb(at+".ovsdb", s.OVSDB)
 		k.among(at+".datapath", string(s.Datapath), string(DatapathAuto), string(DatapathSystem), string(DatapathNetdev))
+		k.span(at+".settle", s.Settle, 0, 10*time.Second)
 		k.target(at+".target", s.Target, isRemoteOVSDB(s.OVSDB))
 		for j, uplink := range s.Uplinks {
 			k.take(ports, fmt.Sprintf("%s.uplinks[%d]", at, j), Endpoint{s.Name, uplink}, "uplink")

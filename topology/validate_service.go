@@ -22,6 +22,7 @@ func (k *checker) services(services []Service) {
 		}
 		k.vips(at+".vips", s, taken)
 		k.among(at+".policy", string(s.Policy), string(LeastConnection), string(RoundRobin), string(SourceHash))
+		k.among(at+".replay", string(s.Replay), string(ReplayUnsafe), string(ReplaySafe))
 		k.health(at+".health", s.Health)
 	}
 }
