@@ -52,6 +52,12 @@ type Self struct {
 	WindowScale uint8 // 0..14
 }
 
+// Flow is a connection as its packets name it. Both addresses are of one IP
+// version.
+type Flow struct {
+	Client, VIP netip.AddrPort
+}
+
 // Counts are per-service totals of this node since its programs were loaded.
 type Counts struct {
 	// Active connections now, as the kernel's sockets say.

@@ -24,7 +24,7 @@ var ErrUnsupportedKernel = errors.New("kernel not supported")
 var ErrOtherVersion = errors.New("pinned maps are of another version")
 
 // pinVersion names the layout of the maps; it changes with types.h and maps.h.
-const pinVersion = "v1"
+const pinVersion = "v2"
 
 // Options are what Open needs; zero bounds take the defaults.
 type Options struct {

@@ -31,6 +31,7 @@ const (
 	ReasonAnswered
 	ReasonRefusedNoService
 	ReasonResetNoListener
+	ReasonAsked
 	ReasonForeign
 	ReasonForeignICMP
 	ReasonNotPrimary
@@ -56,6 +57,8 @@ const (
 	ReasonBadTCPFlags
 	ReasonBadTCPOptions
 	ReasonRewriteFailed
+	ReasonAskOther
+	ReasonAskForged
 	reasonCount
 )
 
@@ -75,6 +78,7 @@ var reasons = [reasonCount]struct {
 	ReasonAnswered:         {"ANSWERED", VerdictReply, "SYN became a SYN/ACK"},
 	ReasonRefusedNoService: {"REFUSED_NO_SERVICE", VerdictReply, "SYN to a port without a service became a RST"},
 	ReasonResetNoListener:  {"RESET_NO_LISTENER", VerdictReply, "valid cookie names us, but nobody listens: RST"},
+	ReasonAsked:            {"ASKED", VerdictReply, "another node's question became its answer"},
 	ReasonForeign:          {"FOREIGN", VerdictDrop, "another node's connection"},
 	ReasonForeignICMP:      {"FOREIGN_ICMP", VerdictDrop, "ICMP about another node's, or another node answers"},
 	ReasonNotPrimary:       {"NOT_PRIMARY", VerdictDrop, "SYN of another scheduler's slot"},
@@ -100,6 +104,8 @@ var reasons = [reasonCount]struct {
 	ReasonBadTCPFlags:      {"BAD_TCP_FLAGS", VerdictDrop, "SYN with FIN, SYN with RST, or none of SYN, ACK, RST"},
 	ReasonBadTCPOptions:    {"BAD_TCP_OPTIONS", VerdictDrop, "an option of length 0 or 1, or beyond the header"},
 	ReasonRewriteFailed:    {"REWRITE_FAILED", VerdictDrop, "no memory to rewrite the packet"},
+	ReasonAskOther:         {"ASK_OTHER", VerdictDrop, "a question to another node, or to one that we were"},
+	ReasonAskForged:        {"ASK_FORGED", VerdictDrop, "a question under no key of ours, or with a wrong MAC"},
 }
 
 // String is the reason in lower case, as metrics and the CLI show it.

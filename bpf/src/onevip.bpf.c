@@ -8,6 +8,7 @@
  *   segment  a socket of ours?       reuse.h: unless the tuple is used again
  *            names us?               adopt.h: the kernel makes the socket
  *   ICMP     about a socket of ours? icmp.h
+ *   question of another node         ask.h
  *
  * Every way out is in reason.h. Which sockets came and went: sockets.h.
  */
@@ -20,6 +21,7 @@
 
 #include "adopt.h"
 #include "answer.h"
+#include "ask.h"
 #include "icmp.h"
 #include "sockets.h"
 
@@ -218,6 +220,8 @@ int onevip_ingress(struct __sk_buff *skb)
 		return on_v4(skb, cfg);
 	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
 		return on_v6(skb, cfg);
+	if (eth->h_proto == bpf_htons(ETH_P_ONEVIP))
+		return on_ask(skb, cfg);
 	return pass(REASON_NOT_VIP);
 }
 

@@ -23,6 +23,7 @@
 	R(ANSWERED)	     /* SYN became a SYN/ACK */                                       \
 	R(REFUSED_NO_SERVICE) /* SYN to a port without a service became a RST */              \
 	R(RESET_NO_LISTENER) /* valid cookie names us, but nobody listens: RST */             \
+	R(ASKED)	     /* another node's question became its answer */                  \
 	/* dropped */                                                                         \
 	R(FOREIGN)	     /* another node's connection */                                  \
 	R(FOREIGN_ICMP)	     /* ICMP about another node's, or another node answers */         \
@@ -48,7 +49,9 @@
 	R(BAD_TCP_HEADER)    /* data offset below 5 or beyond the packet */                   \
 	R(BAD_TCP_FLAGS)     /* SYN with FIN, SYN with RST, or none of SYN, ACK, RST */       \
 	R(BAD_TCP_OPTIONS)   /* an option of length 0 or 1, or beyond the header */           \
-	R(REWRITE_FAILED)    /* no memory to rewrite the packet */
+	R(REWRITE_FAILED)    /* no memory to rewrite the packet */                            \
+	R(ASK_OTHER)	     /* a question to another node, or to one that we were */         \
+	R(ASK_FORGED)	     /* a question under no key of ours, or with a wrong MAC */
 
 enum reason {
 #define REASON_ENUM(name) REASON_##name,
