@@ -75,6 +75,20 @@ func (o *outputFlag) write(w io.Writer, r report) error {
 	return r.writeTable(w)
 }
 
+// writeLine writes one of a series of reports: JSON on a line of its own, YAML as
+// a document.
+func (o *outputFlag) writeLine(w io.Writer, r report) error {
+	switch o.format {
+	case outputJSON:
+		return json.NewEncoder(w).Encode(r)
+	case outputYAML:
+		if _, err := fmt.Fprintln(w, "---"); err != nil {
+			return err
+		}
+	}
+	return o.write(w, r)
+}
+
 // table writes rows of cells in aligned columns, two spaces apart. Rows may
 // differ in length: a column goes on below a shorter row.
 type table struct {

@@ -62,10 +62,10 @@ func reportNodes(view state.View) []nodeReport {
 }
 
 func reportNode(view state.View, node state.Node) nodeReport {
-	agent, alive := view.Agents[node.Name]
+	agent := view.Agents[node.Name]
 	report := nodeReport{
 		Name: node.Name, ID: node.ID, State: node.State, Since: node.Since,
-		Health: nodeHealth(node, agent, alive), Weight: node.Weight,
+		Health: nodeHealth(view, node), Weight: node.Weight,
 		MAC: node.MAC, Switch: node.Switch, Port: node.Port,
 		Version: agent.Version, Kernel: agent.Kernel, Warnings: agent.Warnings,
 	}
@@ -78,14 +78,20 @@ func reportNode(view state.View, node state.Node) nodeReport {
 }
 
 // nodeHealth says in a word or two why a node is not what it should be.
-func nodeHealth(node state.Node, agent state.Agent, alive bool) string {
+func nodeHealth(view state.View, node state.Node) string {
+	agent, alive := view.Agents[node.Name]
 	switch {
+	case node.State == state.NodeFailed:
+		return failedHealth(view, node)
 	case node.State == state.NodeExpected:
 		return "never seen"
 	case node.State != state.NodeUp:
 		return string(node.State)
 	case !alive:
 		return "agent silent"
+	}
+	if who := suspecting(view, node); len(who) > 0 {
+		return "suspected by " + joinNames(who)
 	}
 	for _, name := range slices.Sorted(maps.Keys(agent.Services)) {
 		if service := agent.Services[name]; !service.Healthy {
@@ -96,6 +102,28 @@ func nodeHealth(node state.Node, agent state.Agent, alive bool) string {
 		return draining
 	}
 	return healthOK
+}
+
+// failedHealth says how the node failed, and how far its replacement is.
+func failedHealth(view state.View, node state.Node) string {
+	failure, known := view.Failures[node.Failure]
+	switch {
+	case !known:
+		return "failed"
+	case failure.Fenced == nil:
+		return fmt.Sprintf("failed: %s, not fenced yet", failure.Reason)
+	}
+	return fmt.Sprintf("failed: %s, fenced", failure.Reason)
+}
+
+// suspecting lists the nodes that hear nothing of a node's present incarnation.
+func suspecting(view state.View, node state.Node) (who []topology.NodeName) {
+	for _, agent := range view.Agents {
+		if doubt, suspects := agent.Suspects[node.Name]; suspects && doubt.Incarnation == node.Incarnation {
+			who = append(who, agent.Name)
+		}
+	}
+	return who
 }
 
 func slotsOf(slots *state.Slots, id topology.NodeID) (primary, secondary int) {

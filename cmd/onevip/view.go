@@ -13,39 +13,53 @@ import (
 
 // viewer is a command that reads the cluster's state and shows a part of it.
 type viewer struct {
-	env  *env
-	set  *settings
-	lab  labFlag
-	out  outputFlag
-	read func(ctx context.Context, store state.Store, cluster topology.Cluster) (report, error)
+	env *env
+	set *settings
+	lab labFlag
+	out outputFlag
 }
+
+// reader takes what a viewer shows out of the state.
+type reader func(ctx context.Context, store state.Store, cluster topology.Cluster) (report, error)
 
 // healthReport is a report that knows whether what it shows is well.
 type healthReport interface{ well() bool }
 
 // viewCommand gives cmd the flags and the way that all viewers share.
-func viewCommand(e *env, cmd *cobra.Command, read func(context.Context, state.Store, topology.Cluster) (report, error)) *cobra.Command {
-	v := &viewer{env: e, read: read}
-	v.set = memberSettings(cmd.Flags())
-	v.lab.register(cmd.Flags())
-	v.out.register(cmd.Flags())
-	cmd.Args = noArgs
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return v.run(cmd) }
+func viewCommand(e *env, cmd *cobra.Command, read reader) *cobra.Command {
+	v := newViewer(e, cmd)
+	cmd.RunE = v.inCluster(func(ctx context.Context, cluster topology.Cluster) error { return v.show(ctx, cluster, read) })
 	return cmd
 }
 
-func (v *viewer) run(cmd *cobra.Command) error {
-	ctx := cmd.Context()
-	if lab := v.lab.choose(v.env, v.set); lab != "" {
-		return runInLab(ctx, v.env, lab, cmd)
+func newViewer(e *env, cmd *cobra.Command) *viewer {
+	v := &viewer{env: e, set: memberSettings(cmd.Flags())}
+	v.lab.register(cmd.Flags())
+	v.out.register(cmd.Flags())
+	cmd.Args = noArgs
+	return v
+}
+
+// inCluster runs do where the cluster's etcd is in reach: here, or once more in
+// the lab that is meant.
+func (v *viewer) inCluster(do func(context.Context, topology.Cluster) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		if lab := v.lab.choose(v.env, v.set); lab != "" {
+			return runInLab(cmd.Context(), v.env, lab, cmd)
+		}
+		cluster, err := v.set.loadMember()
+		if err != nil {
+			return err
+		}
+		return do(cmd.Context(), cluster)
 	}
-	cluster, err := v.set.loadMember()
-	if err != nil {
-		return err
-	}
+}
+
+// show reads once and writes what came of it.
+func (v *viewer) show(ctx context.Context, cluster topology.Cluster, read reader) error {
 	var shown report
-	err = readState(ctx, v.env, cluster, func(ctx context.Context, store state.Store) (err error) {
-		shown, err = v.read(ctx, store, cluster)
+	err := readState(ctx, v.env, cluster, func(ctx context.Context, store state.Store) (err error) {
+		shown, err = read(ctx, store, cluster)
 		return err
 	})
 	if err != nil {
