@@ -167,6 +167,8 @@ type Agent struct {
 	// Cleared is the epoch of the node's own newest failure after which it
 	// destroyed the sockets of all VIPs: it may come back.
 	Cleared uint64 `json:"cleared,omitempty"`
+	// Violations counts, by invariant, what its programs saw that must never be.
+	Violations map[string]uint64 `json:"violations,omitempty"`
 }
 
 // Suspicion is what a node says of another that sends no heartbeats.

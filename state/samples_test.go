@@ -36,9 +36,10 @@ func samples() []any {
 	return []any{
 		Agent{
 			Name: "n1", Incarnation: "boot", MAC: mac, Interface: "eth0", Version: "v1", Kernel: "6.18", Started: noon, SlotEpoch: 3,
-			Addresses: []netip.Addr{netip.MustParseAddr("10.77.2.1")},
-			Services:  map[topology.ServiceName]AgentHealth{"web": {Healthy: true, Active: 2, Adopted: 5}},
-			Suspects:  map[topology.NodeName]Suspicion{"n2": {Since: noon, Incarnation: "boot"}},
+			Addresses:  []netip.Addr{netip.MustParseAddr("10.77.2.1")},
+			Services:   map[topology.ServiceName]AgentHealth{"web": {Healthy: true, Active: 2, Adopted: 5}},
+			Suspects:   map[topology.NodeName]Suspicion{"n2": {Since: noon, Incarnation: "boot"}},
+			Violations: map[string]uint64{"double_owner": 1},
 		},
 		Cluster{
 			Name: "lab", MAC: mac, Schedulers: topology.AllSchedulers, WindowScale: 7, CookieRotate: Duration(time.Minute),
