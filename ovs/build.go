@@ -10,9 +10,12 @@ import (
 	"github.com/onevip/onevip/topology"
 )
 
-// inside in reg0 marks a packet that a member or another switch sent.
-// Registers are not part of a packet, so they cost no datapath flows.
-const inside = 1
+// Bits of reg0. Registers are not part of a packet, so they cost no datapath
+// flows.
+const (
+	inside = 1 << 0 // a member or another switch sent the packet
+	local  = 1 << 1 // a member of this switch did
+)
 
 // Build says with which flows and groups a bridge with these ports does what is
 // intended. It is pure; equal arguments give equal pipelines.
@@ -21,7 +24,8 @@ const inside = 1
 // flows (megaflows) the traffic makes, each of them born by an upcall. For a
 // client's packet to a VIP nothing of layer 4 is looked at, and of its IP
 // source only as many leading bits as tell it from the VIPs (given the prefix
-// lookup that EnsureBridge switches on).
+// lookup that EnsureBridge switches on). With Intent.Mirror, a member's packets
+// are also told apart by source, protocol, and the flags SYN and ACK.
 func Build(intent Intent, ports []Port) Pipeline {
 	b := newBuilder(intent, ports)
 	b.classify()
@@ -36,16 +40,20 @@ func Build(intent Intent, ports []Port) Pipeline {
 type builder struct {
 	mac     topology.MAC
 	vips    []netip.Addr // sorted, each once
-	local   []localMember
-	remote  []Member // known by MAC, without a port here
+	mirrors bool
 	trunks  []uint32
-	members []Member // all with a MAC, local and remote
+
+	members []localMember // with a port here
+	remote  []Member      // members known by MAC, without a port here
+	fenced  []localMember // port 0: elsewhere
+	nodes   []localMember // members and fenced with MAC and port here
+	macs    []Member      // all with a MAC, here and elsewhere, fenced too
 
 	pipeline Pipeline
 	taken    map[place]bool
 }
 
-// localMember is a member whose port is on this bridge.
+// localMember is a member with the number of its port on this bridge.
 type localMember struct {
 	Member
 	port uint32
@@ -56,9 +64,13 @@ func newBuilder(intent Intent, ports []Port) *builder {
 	for _, p := range ports {
 		numbers[p.Name] = p.Number
 	}
-	b := &builder{mac: intent.ClusterMAC, vips: distinct(intent.VIPs), taken: make(map[place]bool)}
-	for _, m := range sortedMembers(intent.Members) {
-		b.addMember(m, numbers)
+	b := &builder{
+		mac: intent.ClusterMAC, vips: distinct(intent.VIPs), mirrors: intent.Mirror,
+		taken: make(map[place]bool),
+	}
+	members := slices.DeleteFunc(slices.Clone(intent.Members), intent.isFenced)
+	for _, m := range sortedMembers(slices.Concat(members, intent.Fenced)) {
+		b.addNode(localMember{m, numbers[m.Port]}, intent.isFenced(m))
 	}
 	for _, name := range intent.Trunks {
 		if number, ok := numbers[name]; ok && !slices.Contains(b.trunks, number) {
@@ -69,17 +81,27 @@ func newBuilder(intent Intent, ports []Port) *builder {
 	return b
 }
 
-func (b *builder) addMember(m Member, numbers map[string]uint32) {
+// addNode sorts a node into the lists. No port has the number 0.
+func (b *builder) addNode(m localMember, fenced bool) {
+	if fenced {
+		b.fenced = append(b.fenced, m)
+	}
 	if m.MAC.IsZero() {
 		return
 	}
-	b.members = append(b.members, m)
-	if m.Port == "" {
-		b.remote = append(b.remote, m)
+	b.macs = append(b.macs, m.Member)
+	switch {
+	case m.port == 0:
+		if !fenced && m.Port == "" {
+			b.remote = append(b.remote, m.Member)
+		}
 		return
+	case !fenced:
+		b.members = append(b.members, m)
 	}
-	if number, ok := numbers[m.Port]; ok {
-		b.local = append(b.local, localMember{Member: m, port: number})
+	// A node that failed twice is fenced under two ids.
+	if !slices.ContainsFunc(b.nodes, func(n localMember) bool { return n.port == m.port }) {
+		b.nodes = append(b.nodes, m)
 	}
 }
 

@@ -57,6 +57,25 @@ func TestBuildGolden(t *testing.T) {
 	intent.Trunks = []string{"trunk"}
 	intent.Members = append(intent.Members, Member{ID: 3, Name: "n3", MAC: topology.MAC{2, 0, 0, 0, 0, 3}})
 	golden(t, "with-trunk.txt", Build(intent, ports).Text(ports))
+
+	intent.Mirror = true
+	golden(t, "mirror.txt", changed(t, intent, func(i *Intent) { i.Mirror = false }))
+
+	intent.Fenced = append(intent.Fenced, intent.Members[1:]...) // one here, one elsewhere
+	golden(t, "fence.txt", changed(t, intent, func(i *Intent) { i.Fenced = nil }))
+}
+
+// changed lists what leads from another intent to this one.
+func changed(t *testing.T, intent Intent, undo func(*Intent)) string {
+	t.Helper()
+	_, ports := lab()
+	before := intent
+	undo(&before)
+	var b strings.Builder
+	for _, c := range Diff(Build(before, ports), Build(intent, ports)) {
+		b.WriteString(c.text(newNames(ports)) + "\n")
+	}
+	return b.String()
 }
 
 // TestBuildMembers says which members are flooded to.
@@ -113,16 +132,54 @@ func TestBuildPlaces(t *testing.T) {
 	}
 }
 
-// TestFloodLooksAtNoPorts: no flow that a client's TCP segment to a VIP can
-// meet looks at layer 4.
+// TestBuildFenced: a fenced node is no member, however it is named among them,
+// and gets frames between nodes, once.
+func TestBuildFenced(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		fenced []Member
+		kept   int // drop flows of Classify
+	}{
+		{"as it was a member", []Member{{ID: 2, Name: "n2", Port: "n2", MAC: topology.MAC{2, 0, 0, 0, 0, 2}}}, 4},
+		{"under its old id", []Member{{ID: 9, Name: "n2", Port: "n2", MAC: topology.MAC{2, 0, 0, 0, 0, 2}}}, 4},
+		{"under two ids", []Member{
+			{ID: 8, Name: "n2", Port: "n2", MAC: topology.MAC{2, 0, 0, 0, 0, 2}},
+			{ID: 9, Name: "n2", Port: "n2", MAC: topology.MAC{2, 0, 0, 0, 0, 2}},
+		}, 4},
+		{"elsewhere", []Member{{ID: 2, Name: "n2", MAC: topology.MAC{2, 0, 0, 0, 0, 2}}}, 0},
+		{"without a MAC", []Member{{ID: 2, Name: "n2", Port: "n2"}}, 4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			intent, ports := lab()
+			intent.Mirror, intent.Fenced = true, tt.fenced
+			p := Build(intent, ports)
+			if flood := p.Groups[0].text(newNames(ports)); strings.Contains(flood, "output:n2") || !strings.Contains(flood, "output:n1") {
+				t.Errorf("flood: %s", flood)
+			}
+			if n := strings.Count(p.Groups[1].text(newNames(ports)), "output:n2"); n > 1 {
+				t.Errorf("%d copies of node frames for n2", n)
+			}
+			drops := slices.DeleteFunc(p.Flows, func(f Flow) bool { return f.Table != Classify || f.Cookie.Kind() != KindFenced })
+			if len(drops) != tt.kept {
+				t.Errorf("%d flows drop at the port, want %d: %v", len(drops), tt.kept, drops)
+			}
+		})
+	}
+}
+
+// TestFloodLooksAtNoPorts: no flow looks at ports, and of what else layer 4 has
+// at nothing that a client's TCP segment to a VIP can meet.
 func TestFloodLooksAtNoPorts(t *testing.T) {
 	intent, ports := lab()
+	intent.Mirror, intent.Trunks, intent.Fenced = true, []string{"trunk"}, intent.Members[1:]
 	for _, f := range Build(intent, ports).Flows {
 		_, icmp := f.Match.field(FieldICMPv6Type)
 		_, arp := f.Match.field(FieldARPOp)
+		_, inside := f.Match.field(FieldReg0)
 		for _, field := range f.Match {
-			layer4 := field.ID == FieldTCPSrc || field.ID == FieldTCPDst || field.ID == FieldTTL
-			if layer4 || field.ID == FieldIPProto && !icmp && !arp {
+			ports := field.ID == FieldTCPSrc || field.ID == FieldTCPDst || field.ID == FieldTTL
+			layer4 := field.ID == FieldIPProto || field.ID == FieldTCPFlags
+			if ports || layer4 && !icmp && !arp && !inside {
 				t.Errorf("%v matches %v", f, field.matchText(names{}))
 			}
 		}

@@ -4,11 +4,11 @@ package ovs
 
 import "net/netip"
 
-// Priorities of Classify. A fence, once there is one, belongs between
-// classifyNode and classifyInside: it must come before a member is accepted.
+// Priorities of Classify.
 const (
 	classifyNames  uint16 = 900 // nobody speaks ARP or ND for a VIP, not even members
 	classifyNode   uint16 = 800 // frames between nodes
+	classifyFence  uint16 = 700 // before a member is accepted
 	classifyInside uint16 = 600 // members and trunks are what they say
 	classifyForged uint16 = 500 // anybody else is not
 )
@@ -25,6 +25,7 @@ const (
 func (b *builder) classify() {
 	b.guardNames()
 	b.nodeFrames()
+	b.fence()
 	b.acceptInside()
 	b.guardMACs()
 	b.guardSources()
@@ -46,11 +47,11 @@ func (b *builder) guardNames() {
 	}
 }
 
-// nodeFrames lets frames between nodes in from members only, and gives them to
-// all members.
+// nodeFrames lets frames between nodes in from nodes only, and gives them to all
+// of them. A fenced node is one.
 func (b *builder) nodeFrames() {
 	ether := fieldNumber(FieldEthType, EtherNode)
-	for _, m := range b.local {
+	for _, m := range b.nodes {
 		b.add(Flow{
 			Table: Classify, Priority: classifyNode,
 			Cookie: newCookie(KindNode, netip.Addr{}, m.ID),
@@ -77,21 +78,21 @@ func (b *builder) nodeFrames() {
 // acceptInside marks what members send by their own port and MAC, and what
 // other switches have checked.
 func (b *builder) acceptInside() {
-	mark := []Action{SetField{fieldNumber(FieldReg0, inside)}}
+	mark := func(bits uint64) []Action { return []Action{SetField{fieldNumber(FieldReg0, bits)}} }
 	for _, trunk := range b.trunks {
 		b.add(Flow{
 			Table: Classify, Priority: classifyInside,
 			Cookie:  newCookie(KindTrunk, netip.Addr{}, 0),
 			Match:   newMatch(fieldNumber(FieldInPort, uint64(trunk))),
-			Actions: mark, Goto: Neighbor,
+			Actions: mark(inside), Goto: Neighbor,
 		})
 	}
-	for _, m := range b.local {
+	for _, m := range b.nodes {
 		b.add(Flow{
 			Table: Classify, Priority: classifyInside,
 			Cookie:  newCookie(KindMember, netip.Addr{}, m.ID),
 			Match:   newMatch(fieldNumber(FieldInPort, uint64(m.port)), fieldMAC(FieldEthSrc, m.MAC)),
-			Actions: mark, Goto: Neighbor,
+			Actions: mark(inside | local), Goto: Neighbor,
 		})
 	}
 }
@@ -99,7 +100,7 @@ func (b *builder) acceptInside() {
 // guardMACs drops members' MACs and the cluster's from anywhere else. A member
 // whose port is missing is accepted nowhere.
 func (b *builder) guardMACs() {
-	for _, m := range b.members {
+	for _, m := range b.macs {
 		b.add(Flow{
 			Table: Classify, Priority: classifyForged,
 			Cookie: newCookie(KindForgedMAC, netip.Addr{}, m.ID),

@@ -46,6 +46,8 @@ const (
 	KindForward                      // VIP packet from one member to another
 	KindFlood                        // VIP packet: to all members
 	KindNormal                       // ordinary switching
+	KindFenced                       // to or from a fenced member: drop
+	KindMirror                       // SYN/ACK from a VIP: a copy to all members
 )
 
 var kindNames = map[Kind]string{
@@ -53,6 +55,7 @@ var kindNames = map[Kind]string{
 	KindForgedSource: "forged-source", KindForgedMAC: "forged-mac", KindForgedNode: "forged-node",
 	KindTrunk: "trunk", KindMember: "member", KindNode: "node", KindARP: "arp", KindND: "nd",
 	KindForward: "forward", KindFlood: "flood", KindNormal: "normal",
+	KindFenced: "fenced", KindMirror: "mirror",
 }
 
 func (k Kind) String() string {
@@ -63,7 +66,9 @@ func (k Kind) String() string {
 }
 
 // Drops tells whether flows of this kind drop packets.
-func (k Kind) Drops() bool { return k >= KindForgedARP && k <= KindForgedNode }
+func (k Kind) Drops() bool {
+	return k >= KindForgedARP && k <= KindForgedNode || k == KindFenced
+}
 
 // newCookie marks a flow about a VIP and a node; either may be the zero value.
 func newCookie(kind Kind, vip netip.Addr, node topology.NodeID) Cookie {

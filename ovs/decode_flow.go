@@ -3,6 +3,8 @@
 package ovs
 
 import (
+	"bytes"
+
 	of "github.com/contiv/libOpenflow/openflow13"
 )
 
@@ -72,6 +74,11 @@ func decodeField(c *cursor) Field {
 	header := c.u32()
 	length, masked := int(header&0xff), header&(1<<8) != 0
 	f := Field{ID: FieldID(header &^ 0x1ff).canonical()}
+	if f.ID == onfTCPFlags && length > len(onf) && bytes.HasPrefix(c.b, []byte(onf)) {
+		c.skip(len(onf))
+		length -= len(onf)
+		f.ID = FieldTCPFlags
+	}
 	if !masked {
 		f.Value = string(c.take(length))
 		return f
@@ -85,6 +92,13 @@ func decodeField(c *cursor) Field {
 	}
 	return f
 }
+
+// In OpenFlow 1.3 a switch tells TCP flags as a field of the Open Networking
+// Foundation (extension 109), whose number the value begins with.
+const (
+	onfTCPFlags FieldID = classExperimenter | 42<<9
+	onf                 = "\x4f\x4e\x46\x00"
+)
 
 func decodeInstruction(c *cursor, f *Flow) {
 	whole := c.b

@@ -25,11 +25,13 @@ type Change struct {
 	Group Group // of the group operations
 }
 
-func (c Change) String() string {
+func (c Change) String() string { return c.text(names{}) }
+
+func (c Change) text(n names) string {
 	if c.ofGroup() {
-		return fmt.Sprintf("%s %s", c.Op, c.Group)
+		return fmt.Sprintf("%s %s", c.Op, c.Group.text(n))
 	}
-	return fmt.Sprintf("%s %s", c.Op, c.Flow)
+	return fmt.Sprintf("%s %s", c.Op, c.Flow.text(n))
 }
 
 func (c Change) ofGroup() bool {

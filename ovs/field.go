@@ -18,12 +18,15 @@ const (
 	classNXM0 = 0x0000 << 16 // Nicira's, from OpenFlow 1.0 times
 	classNXM1 = 0x0001 << 16
 	classOXM  = 0x8000 << 16
+
+	classExperimenter = 0xffff << 16
 )
 
 // The fields that onevip's flows use, and a few that an operator's are likely to.
 const (
 	FieldReg0       FieldID = classNXM1 | 0<<9
 	FieldTTL        FieldID = classNXM1 | 29<<9
+	FieldTCPFlags   FieldID = classNXM1 | 34<<9
 	FieldInPort     FieldID = classOXM | 0<<9
 	FieldEthDst     FieldID = classOXM | 3<<9
 	FieldEthSrc     FieldID = classOXM | 4<<9
@@ -86,6 +89,7 @@ var fieldList = []fieldInfo{
 	{FieldTCPDst, 2, "tp_dst", "tcp_dst", "NXM_OF_TCP_DST", formatDecimal},
 	{FieldUDPSrc, 2, "tp_src", "udp_src", "NXM_OF_UDP_SRC", formatDecimal},
 	{FieldUDPDst, 2, "tp_dst", "udp_dst", "NXM_OF_UDP_DST", formatDecimal},
+	{FieldTCPFlags, 2, "tcp_flags", "tcp_flags", "NXM_NX_TCP_FLAGS", formatHex},
 }
 
 // nxmAliases are the older headers of fields that have an OXM header too. A
@@ -162,6 +166,11 @@ func fieldNumber(id FieldID, n uint64) Field {
 	return Field{ID: id, Value: string(b[8-info.width:])}
 }
 
+// fieldBits matches some bits of a number.
+func fieldBits(id FieldID, n, mask uint64) Field {
+	return Field{ID: id, Value: fieldNumber(id, n).Value, Mask: fieldNumber(id, mask).Value}
+}
+
 func fieldMAC(id FieldID, mac topology.MAC) Field { return Field{ID: id, Value: string(mac[:])} }
 
 func fieldIP(id FieldID, ip netip.Addr) Field { return Field{ID: id, Value: string(ip.AsSlice())} }
@@ -181,8 +190,11 @@ func (f Field) valueText(n names) string {
 	if !ok {
 		return fmt.Sprintf("0x%x", f.Value) + maskText(f.Mask, formatBytes)
 	}
-	if f.ID == FieldInPort {
+	switch {
+	case f.ID == FieldInPort:
 		return n.port(uint32(f.number()))
+	case f.ID == FieldTCPFlags && f.Mask != "":
+		return flagsText(f.number(), Field{Value: f.Mask}.number())
 	}
 	return info.format(f.Value) + maskText(f.Mask, info.format)
 }

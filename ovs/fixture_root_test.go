@@ -115,7 +115,7 @@ func (f *fixture) accept(t *testing.T) *ovs.Session {
 }
 
 func (f *fixture) intent() ovs.Intent {
-	intent := ovs.Intent{ClusterMAC: clusterMAC, VIPs: []netip.Addr{vip4, vip6}}
+	intent := ovs.Intent{ClusterMAC: clusterMAC, VIPs: []netip.Addr{vip4, vip6}, Mirror: true}
 	for i, m := range f.members {
 		intent.Members = append(intent.Members, ovs.Member{
 			ID: topology.NodeID(i + 1), Name: topology.NodeName(m.Port), Port: m.Port, MAC: topology.MAC(m.MAC),

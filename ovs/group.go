@@ -13,10 +13,11 @@ type GroupID uint32
 
 // Our groups.
 const (
-	// GroupFlood gives a VIP packet to all members, each with its own MAC, and to
-	// the other switches.
+	// GroupFlood gives a packet to or from a VIP to all members, each with its own
+	// MAC, and to the other switches.
 	GroupFlood GroupID = 88501
-	// GroupMembers gives a frame to all members and other switches as it is.
+	// GroupMembers gives a frame to all members, fenced ones too, and other
+	// switches as it is.
 	GroupMembers GroupID = 88502
 
 	firstGroup GroupID = 88500

@@ -18,7 +18,10 @@ const (
 	EtherNode = 0x88b5
 )
 
-const protoICMPv6 = 58
+const (
+	protoTCP    = 6
+	protoICMPv6 = 58
+)
 
 // Match is what a flow matches: fields in the order of ovs-ofctl.
 type Match []Field

@@ -62,7 +62,7 @@ func NewSpeaker(session *Session, interval time.Duration) *Speaker {
 // it announce once, so call it again when there is a new port.
 func (s *Speaker) Set(intent Intent) {
 	next := face{mac: intent.ClusterMAC, vips: distinct(intent.VIPs), hidden: slices.Clone(intent.Trunks)}
-	for _, m := range intent.Members {
+	for _, m := range slices.Concat(intent.Members, intent.Fenced) {
 		next.hidden = append(next.hidden, m.Port)
 	}
 	s.mu.Lock()

@@ -33,7 +33,11 @@ func frame(t *testing.T, parts ...gopacket.SerializableLayer) []byte {
 // tcpFrame is a SYN whose source port marks it.
 func tcpFrame(t *testing.T, src, dst net.HardwareAddr, from, to netip.Addr, mark uint16) []byte {
 	t.Helper()
-	tcp := &layers.TCP{SrcPort: layers.TCPPort(mark), DstPort: 80, SYN: true}
+	return segment(t, src, dst, from, to, &layers.TCP{SrcPort: layers.TCPPort(mark), DstPort: 80, SYN: true})
+}
+
+func segment(t *testing.T, src, dst net.HardwareAddr, from, to netip.Addr, tcp *layers.TCP) []byte {
+	t.Helper()
 	if from.Is4() {
 		ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: from.AsSlice(), DstIP: to.AsSlice()}
 		return frame(t, &layers.Ethernet{SrcMAC: src, DstMAC: dst, EthernetType: layers.EthernetTypeIPv4}, ip, tcp)

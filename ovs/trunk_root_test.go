@@ -24,6 +24,8 @@ func TestTwoSwitches(t *testing.T) {
 	second := f.secondBridge(t)
 	f.applyTrunked(t, first, second)
 
+	t.Run("mirror", func(t *testing.T) { testMirrorAcross(t, f, other) })
+
 	client, far := f.client.Tap(t), other.Tap(t)
 	n1, n2, n3 := f.members[0].Tap(t), f.members[1].Tap(t), f.members[2].Tap(t)
 	outside := netip.MustParseAddr("10.77.1.9")

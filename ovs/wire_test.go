@@ -53,7 +53,7 @@ func statsEntry(t interface{ Fatal(...any) }, f Flow) []byte {
 // TestFlowsSurviveTheWire: what libOpenflow encodes our decoder reads back.
 func TestFlowsSurviveTheWire(t *testing.T) {
 	intent, ports := lab()
-	intent.Trunks = []string{"trunk"}
+	intent.Trunks, intent.Mirror, intent.Fenced = []string{"trunk"}, true, intent.Members[1:]
 	want := Build(intent, ports)
 	var body []byte
 	for _, f := range want.Flows {
@@ -89,6 +89,30 @@ func TestAliases(t *testing.T) {
 	got := decodeMatch(&c)
 	if diff := cmp.Diff(newMatch(fieldNumber(FieldEthType, etherIPv4)), got); diff != "" || c.bad {
 		t.Errorf("bad %v (-want +got):\n%s", c.bad, diff)
+	}
+}
+
+// TestTCPFlags: OVS names them in a way of the ONF. Another's field 42 is unknown.
+func TestTCPFlags(t *testing.T) {
+	mirrored := fieldBits(FieldTCPFlags, tcpSYN|tcpACK, tcpSYN|tcpACK)
+	for _, tt := range []struct {
+		name, experimenter string
+		want               FieldID
+	}{
+		{"ONF", "ONF\x00", FieldTCPFlags},
+		{"somebody else", "XYZ\x00", onfTCPFlags},
+	} {
+		c := cursor{b: []byte("\xff\xff\x55\x08" + tt.experimenter + mirrored.Value + mirrored.Mask)}
+		got := decodeField(&c)
+		if got.ID != tt.want || c.bad || !c.empty() {
+			t.Errorf("%s: field %#x, bad %v, %d bytes left", tt.name, got.ID, c.bad, len(c.b))
+		}
+		if tt.want == FieldTCPFlags && got != mirrored {
+			t.Errorf("%s: %v, want %v", tt.name, got.matchText(names{}), mirrored.matchText(names{}))
+		}
+	}
+	if got := fieldBits(FieldTCPFlags, tcpSYN, tcpSYN|tcpACK|1<<9).matchText(names{}); got != "tcp_flags=+syn-ack-[9]" {
+		t.Errorf("flags written %s", got)
 	}
 }
 
