@@ -116,9 +116,9 @@ func (a *agent) connWriter(f filter) *connWriter {
 
 // takeFrame hands a frame to the loop. It never waits: a flood of frames may
 // cost heartbeats, but not memory.
-func (a *agent) takeFrame(payload []byte) {
+func (a *agent) takeFrame(frame []byte) {
 	select {
-	case a.frames <- payload:
+	case a.frames <- frame:
 	default:
 		a.metrics.frameOverflow.Inc()
 	}
@@ -169,8 +169,8 @@ func (a *agent) loop(ctx context.Context) {
 				continue
 			}
 			a.onUpdate(ctx, u)
-		case payload := <-a.frames:
-			a.step(ctx, frameReceived{payload})
+		case frame := <-a.frames:
+			a.onFrame(ctx, frame)
 		case ev := <-a.events:
 			a.step(ctx, ev)
 		case <-a.beat.C:

@@ -91,8 +91,9 @@ func (m *member) setConns(conns ...openConn) {
 
 // start runs the agent of a node.
 func (b *bubble) start(name topology.NodeName, boot uint64) *member {
-	m := &member{callLog: &callLog{}, wire: b.wires.plug(), registry: prometheus.NewRegistry(), ended: make(chan error, 1)}
+	m := &member{callLog: &callLog{}, registry: prometheus.NewRegistry(), ended: make(chan error, 1)}
 	m.filter = newMemoryFilter(m.callLog)
+	m.wire = b.wires.plug(m.filter.answer)
 	ctx, stop := context.WithCancel(b.ctx)
 	m.stop = stop
 	about := state.Agent{Schema: state.Schema, Name: name, Incarnation: formatIncarnation(boot), Started: time.Now()}

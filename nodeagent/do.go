@@ -24,6 +24,8 @@ func (a *agent) do(ctx context.Context, act action) {
 		a.wrote(ctx, act.service, a.installer.filter.SetSourceHash(act.service, act.table))
 	case send:
 		a.broadcast(act.frames)
+	case ask:
+		a.ask(act.questions)
 	case runChecks:
 		a.checkers.replace(ctx, act.services)
 	case watchConns:

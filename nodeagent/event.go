@@ -18,6 +18,8 @@ type (
 	viewChanged struct{ update state.Update }
 	// frameReceived: a payload of the heartbeats' EtherType came in.
 	frameReceived struct{ payload []byte }
+	// answered: a node answered a question of this one, or of one before it.
+	answered struct{ answer bpf.Answer }
 	// checkEnded: failure is in words, empty for success.
 	checkEnded struct {
 		service topology.ServiceName
@@ -49,6 +51,7 @@ type counts map[topology.ServiceID]bpf.Counts
 
 func (viewChanged) isEvent()   {}
 func (frameReceived) isEvent() {}
+func (answered) isEvent()      {}
 func (checkEnded) isEvent()    {}
 func (installed) isEvent()     {}
 func (notWritten) isEvent()    {}
@@ -76,6 +79,8 @@ type (
 	}
 	// send broadcasts heartbeats.
 	send struct{ frames [][]byte }
+	// ask sends questions to other nodes' programs.
+	ask struct{ questions []bpf.Question }
 	// runChecks replaces the health checks that are carried out.
 	runChecks struct{ services []state.Service }
 	// watchConns replaces what the connections' writer goes by.
@@ -106,6 +111,7 @@ func (install) isAction()       {}
 func (setLoads) isAction()      {}
 func (setSourceHash) isAction() {}
 func (send) isAction()          {}
+func (ask) isAction()           {}
 func (runChecks) isAction()     {}
 func (watchConns) isAction()    {}
 func (publish) isAction()       {}

@@ -18,6 +18,8 @@ type filter interface {
 	SetLoads(topology.ServiceID, []bpf.Load) error
 	SetSourceHash(topology.ServiceID, []topology.NodeID) error
 	SetActive(topology.ServiceID, uint32) error
+	Question(bpf.Question) ([]byte, error)
+	ParseAnswer(frame []byte) (bpf.Answer, error)
 	Counts(topology.ServiceID) (bpf.Counts, error)
 	Reasons() (map[string]uint64, error)
 	Close() error

@@ -59,6 +59,7 @@ type memoryFilter struct {
 	hashes map[topology.ServiceID][]topology.NodeID
 	slots  []bpf.Slot
 	counts map[topology.ServiceID]bpf.Counts
+	id     topology.NodeID // as SetSelf said
 	closed bool
 }
 
@@ -76,7 +77,13 @@ func (f *memoryFilter) locked(change func()) {
 }
 
 func (f *memoryFilter) SetSelf(s bpf.Self) error {
+	f.locked(func() { f.id = s.ID })
 	return f.do("self %d scale %d", s.ID, s.WindowScale)
+}
+
+func (f *memoryFilter) self() (id topology.NodeID) {
+	f.locked(func() { id = f.id })
+	return id
 }
 
 func (f *memoryFilter) SetServices(services []bpf.Service) error {
@@ -160,12 +167,14 @@ type memoryWire struct {
 	on     *segment
 	frames chan []byte
 	cut    bool // guarded by on.mu: nothing goes out or in
+	// answer is what the node's programs answer, agent or not.
+	answer func(frame []byte) []byte
 }
 
 var _ wire = (*memoryWire)(nil)
 
-func (s *segment) plug() *memoryWire {
-	w := &memoryWire{on: s, frames: make(chan []byte, 64)}
+func (s *segment) plug(answer func([]byte) []byte) *memoryWire {
+	w := &memoryWire{on: s, frames: make(chan []byte, 64), answer: answer}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wires = append(s.wires, w)
@@ -179,18 +188,32 @@ func (w *memoryWire) setCut(cut bool) {
 }
 
 func (w *memoryWire) broadcast(payload []byte) error {
+	return w.send(frameOf(everybody, make([]byte, 6), payload))
+}
+
+// send gives the frame to all: a switch would flood it, too.
+func (w *memoryWire) send(frame []byte) error {
 	w.on.mu.Lock()
 	defer w.on.mu.Unlock()
 	for _, to := range w.on.wires {
 		if to == w || to.cut || w.cut {
 			continue
 		}
-		select {
-		case to.frames <- payload:
-		default:
-		}
+		to.put(frame)
+		w.put(to.answer(frame))
 	}
 	return nil
+}
+
+// put is what a socket's queue does: what is too much is lost.
+func (w *memoryWire) put(frame []byte) {
+	if frame == nil {
+		return
+	}
+	select {
+	case w.frames <- frame:
+	default:
+	}
 }
 
 func (w *memoryWire) receive(ctx context.Context, take func([]byte)) error {
@@ -198,8 +221,8 @@ func (w *memoryWire) receive(ctx context.Context, take func([]byte)) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case payload := <-w.frames:
-			take(payload)
+		case frame := <-w.frames:
+			take(frame)
 		}
 	}
 }

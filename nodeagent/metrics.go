@@ -14,6 +14,7 @@ type metrics struct {
 	sent, sendFailed, received prometheus.Counter
 	refused                    *prometheus.CounterVec // reason
 	frameOverflow              prometheus.Counter
+	asked, askFailed           prometheus.Counter
 	etcdReachable, slotEpoch   prometheus.Gauge
 	failOpen, pickable         *prometheus.GaugeVec // service
 	connsStored, connsBacklog  prometheus.Gauge
@@ -28,6 +29,8 @@ func newMetrics() *metrics {
 		sendFailed:    counter("heartbeats_failed_total", "Frames of heartbeats that could not be sent."),
 		received:      counter("heartbeats_received_total", "Frames of heartbeats taken from other nodes."),
 		frameOverflow: counter("heartbeats_overflow_total", "Frames dropped because the agent did not keep up."),
+		asked:         counter("questions_sent_total", "Questions sent to other nodes' programs."),
+		askFailed:     counter("questions_failed_total", "Questions that could not be sent."),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "onevip", Subsystem: "agent",
 			Name: "heartbeats_refused_total", Help: "Frames of the heartbeats' EtherType that were not taken, by reason."}, []string{"reason"}),
 		etcdReachable: gauge("etcd_reachable", "1 if the last word of the store was no error."),
@@ -56,7 +59,7 @@ func gaugeVec(name, help string) *prometheus.GaugeVec {
 
 func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.sent, m.sendFailed, m.received, m.refused, m.frameOverflow, m.etcdReachable, m.slotEpoch,
+		m.sent, m.sendFailed, m.received, m.refused, m.frameOverflow, m.asked, m.askFailed, m.etcdReachable, m.slotEpoch,
 		m.failOpen, m.pickable, m.connsStored, m.connsBacklog, m.connsWritten, m.tableErrors, m.kernel,
 	}
 }

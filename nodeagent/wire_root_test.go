@@ -44,8 +44,8 @@ func TestHeartbeatsOverVeth(t *testing.T) {
 	got := heartbeat{Node: want.Node, Sequence: want.Sequence}
 	for i := range frames {
 		select {
-		case payload := <-arrived:
-			part, refused := decode(payload, testKey)
+		case frame := <-arrived:
+			part, refused := decode(frame[headerSize:], testKey)
 			if refused != accepted {
 				t.Fatalf("frame %d refused: %s", i, refused)
 			}
