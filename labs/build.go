@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,15 +80,29 @@ func (b *builder) prepare() error {
 			return fmt.Errorf("make lab folder: %w", err)
 		}
 	}
-	if b.source.files != nil {
-		if err := os.CopyFS(b.Folder, b.source.files); err != nil {
-			return fmt.Errorf("unpack lab: %w", err)
-		}
+	if err := b.unpack(); err != nil {
+		return err
 	}
 	if err := b.linkBinary(); err != nil {
 		return err
 	}
 	return mountBPF()
+}
+
+// unpack writes the files of a lab that is inside of the binary, and beside
+// them the common ones, as they lie beside each other in the source tree.
+func (b *builder) unpack() error {
+	if b.source.files == nil {
+		return nil
+	}
+	common, err := fs.Sub(shipped, commonDir)
+	if err == nil {
+		err = os.CopyFS(filepath.Join(filepath.Dir(b.Folder), commonDir), common)
+	}
+	if err = errors.Join(err, os.CopyFS(b.Folder, b.source.files)); err != nil {
+		return fmt.Errorf("unpack lab: %w", err)
+	}
+	return nil
 }
 
 // linkBinary puts the onevip of choice first in the hosts' PATH.
@@ -149,38 +164,18 @@ func (b *builder) buildHosts(ctx context.Context) error {
 		return err
 	}
 	setups, setupCtx := errgroup.WithContext(ctx)
-	for _, node := range b.source.lab.Nodes {
-		h, err := b.Host(node.Name)
-		if err != nil {
-			return err
-		}
-		setups.Go(func() error { return h.setUp(setupCtx, node.Exec) })
+	for _, h := range b.Hosts {
+		setups.Go(func() error { return h.setUp(setupCtx) })
 	}
 	return setups.Wait()
 }
 
-// startCommand starts what the host runs for good. It is not bound to the
-// builder's context: it goes on after Up.
+// startCommand starts what a host runs for good, and watches it.
 func (b *builder) startCommand(h *Host) error {
-	if len(h.Command) == 0 {
-		return nil
+	cmd, err := h.startCommand()
+	if err == nil && cmd != nil {
+		go b.noteExit(h.Name, cmd)
 	}
-	cmd, err := h.command(context.Background(), h.Command)
-	if err != nil {
-		return err
-	}
-	log, err := h.openLog()
-	if err != nil {
-		return err
-	}
-	defer log.Close() //nolint:errcheck // the command has its own handle
-	detach(cmd, log)
-	cmd.Dir = h.Dir
-	if err := h.start(cmd); err != nil {
-		return err
-	}
-	h.Process, err = processOf(cmd.Process.Pid)
-	go b.noteExit(h.Name, cmd)
 	return err
 }
 
@@ -197,8 +192,8 @@ func (b *builder) noteExit(host string, cmd *exec.Cmd) {
 }
 
 // setUp runs the host's exec list in its order.
-func (h Host) setUp(ctx context.Context, list [][]string) error {
-	for _, argv := range list {
+func (h Host) setUp(ctx context.Context) error {
+	for _, argv := range h.Setup {
 		if err := h.setUpLine(ctx, argv); err != nil {
 			return err
 		}
@@ -209,18 +204,8 @@ func (h Host) setUp(ctx context.Context, list [][]string) error {
 func (h Host) setUpLine(ctx context.Context, argv []string) error {
 	ctx, cancel := context.WithTimeout(ctx, setupLimit)
 	defer cancel()
-	cmd, err := h.command(ctx, argv)
+	cmd, err := h.startDetached(ctx, argv)
 	if err != nil {
-		return err
-	}
-	log, err := h.openLog()
-	if err != nil {
-		return err
-	}
-	defer log.Close() //nolint:errcheck // the command has its own handle
-	detach(cmd, log)
-	cmd.Dir = h.Dir
-	if err := h.start(cmd); err != nil {
 		return err
 	}
 	if err := cmd.Wait(); err != nil {

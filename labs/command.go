@@ -63,6 +63,37 @@ func (h Host) start(cmd *exec.Cmd) error {
 	return nil
 }
 
+// startCommand starts what the host runs for good, if anything, and writes its
+// process down. Nobody's context ends it. The caller must wait for it.
+func (h *Host) startCommand() (*exec.Cmd, error) {
+	if len(h.Command) == 0 {
+		return nil, nil
+	}
+	cmd, err := h.startDetached(context.Background(), h.Command)
+	if err != nil {
+		return nil, err
+	}
+	h.Process, err = processOf(cmd.Process.Pid)
+	return cmd, err
+}
+
+// startDetached starts a command that outlives this process, with its output in
+// the host's log.
+func (h Host) startDetached(ctx context.Context, argv []string) (*exec.Cmd, error) {
+	cmd, err := h.command(ctx, argv)
+	if err != nil {
+		return nil, err
+	}
+	log, err := h.openLog()
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() //nolint:errcheck // the command has its own handle
+	detach(cmd, log)
+	cmd.Dir = h.Dir
+	return cmd, h.start(cmd)
+}
+
 // raiseFileLimit lets this process and its children open as many files as they
 // may: ten thousand idle connections are a test, and the usual limit is 1024.
 // (Go raises its own limit, but hides that from children unless told so.)

@@ -68,7 +68,7 @@ func (r *Running) tearDown() error {
 	}
 	var failures []error
 	for _, h := range r.Hosts {
-		failures = append(failures, removeNamespace(h.Namespace), os.RemoveAll(h.Pins))
+		failures = append(failures, removeNamespace(h.Namespace), removeNamespace(h.nextNamespace()), os.RemoveAll(h.Pins))
 	}
 	failures = append(failures, os.RemoveAll(r.data()))
 	if err := errors.Join(failures...); err != nil {
@@ -113,6 +113,7 @@ func (r *Running) killAll() error {
 			} else if !asked[p] {
 				asked[p] = true
 				p.signal(syscall.SIGTERM)
+				p.signal(syscall.SIGCONT) // a stopped one hears it only then
 			}
 		}
 		time.Sleep(pollPeriod) // nothing tells when a process that is not our child ends
@@ -128,14 +129,16 @@ func (r *Running) namespaces() (map[nsID]bool, error) {
 	}
 	found := map[nsID]bool{}
 	for _, h := range r.Hosts {
-		id, err := namespaceID(netnsPath(h.Namespace))
-		if err != nil {
-			continue // not made, or removed already
+		for _, name := range []string{h.Namespace, h.nextNamespace()} {
+			id, err := namespaceID(netnsPath(name))
+			if err != nil {
+				continue // not made, or removed already
+			}
+			if id == own {
+				return nil, fmt.Errorf("take lab %s down: this process runs inside of host %s; do it from outside", r.Name, h.Name)
+			}
+			found[id] = true
 		}
-		if id == own {
-			return nil, fmt.Errorf("take lab %s down: this process runs inside of host %s; do it from outside", r.Name, h.Name)
-		}
-		found[id] = true
 	}
 	return found, nil
 }

@@ -67,3 +67,35 @@ func raise(name string) error {
 	}
 	return netlink.LinkSetUp(link)
 }
+
+// setLink changes one of the host's interfaces.
+func (h Host) setLink(name string, change func(netlink.Link) error) error {
+	return inNamespace(h.Namespace, func() error {
+		link, err := netlink.LinkByName(name)
+		if err == nil {
+			err = change(link)
+		}
+		if err != nil {
+			return fmt.Errorf("interface %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// macsOf lists the addresses of all interfaces that a host has, its bridges
+// among them.
+func macsOf(h Host) (macs []topology.MAC, err error) {
+	err = inNamespace(h.Namespace, func() error {
+		links, err := netlink.LinkList()
+		if err != nil {
+			return fmt.Errorf("host %s: list interfaces: %w", h.Name, err)
+		}
+		for _, link := range links {
+			if mac := link.Attrs().HardwareAddr; len(mac) == 6 && link.Attrs().Name != "lo" {
+				macs = append(macs, topology.MAC(mac))
+			}
+		}
+		return nil
+	})
+	return macs, err
+}

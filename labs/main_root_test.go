@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,14 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if len(os.Args) == 6 && slices.Equal(os.Args[1:3], DelayerWords) { // a lab's onevip is this binary
+		delay, err := time.ParseDuration(os.Args[5])
+		if err == nil {
+			err = Delayer(context.Background(), os.Args[3], os.Args[4], delay)
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }

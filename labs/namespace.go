@@ -39,6 +39,13 @@ func makeNamespace(name string) error {
 	return nil
 }
 
+// namespaceThere tells whether a namespace has that name. A file of that name
+// alone, left by one that was interrupted, is none.
+func namespaceThere(name string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(netnsPath(name), &fs) == nil && fs.Type == unix.NSFS_MAGIC
+}
+
 // removeNamespace takes the name away. The namespace itself goes with its last
 // process. Nothing there is fine.
 func removeNamespace(name string) error {

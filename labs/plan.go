@@ -26,6 +26,7 @@ func plan(s source, o Options) (*Running, error) {
 	if r.Folder == "" {
 		r.Folder = filepath.Join(r.Dir(), "lab")
 	}
+	r.Links = s.lab.Links
 	for _, node := range s.lab.Nodes {
 		r.Hosts = append(r.Hosts, r.planHost(node, s.lab))
 	}
@@ -38,6 +39,7 @@ func (r *Running) planHost(node topology.LabNode, lab topology.Lab) Host {
 		Namespace: r.namespace(node.Name),
 		Labels:    node.Labels,
 		Binds:     bindsOf(node, r.Folder),
+		Setup:     node.Exec,
 		Dir:       filepath.Join(r.Dir(), "hosts", node.Name),
 		Data:      filepath.Join(r.data(), "hosts", node.Name),
 		Pins:      filepath.Join(pinRoot, r.Name+"-"+node.Name),
@@ -46,6 +48,9 @@ func (r *Running) planHost(node topology.LabNode, lab topology.Lab) Host {
 	h.Env = r.environment(h, node, linksOf(node.Name, lab))
 	return h
 }
+
+// roleLabel is how a lab's file says what a host is.
+const roleLabel = "onevip.role"
 
 // namespace is the name of a host's namespace.
 func (r *Running) namespace(host string) string { return "ov-" + r.Name + "-" + host }

@@ -5,6 +5,7 @@ package labs
 import (
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/prometheus/procfs"
@@ -42,6 +43,26 @@ func (p Process) Alive() bool {
 	}
 	stat, err := proc.Stat()
 	return err == nil && stat.Starttime == p.Start && stat.State != "Z" && stat.State != "X"
+}
+
+// stopped tells whether the process was stopped by a signal.
+func (p Process) stopped() bool {
+	proc, err := procfs.NewProc(p.PID)
+	if err != nil {
+		return false
+	}
+	stat, err := proc.Stat()
+	return err == nil && stat.State == "T"
+}
+
+// hasWords tells whether the process's command line has all these words.
+func (p Process) hasWords(words ...string) bool {
+	proc, err := procfs.NewProc(p.PID)
+	if err != nil {
+		return false
+	}
+	argv, err := proc.CmdLine()
+	return err == nil && !slices.ContainsFunc(words, func(w string) bool { return !slices.Contains(argv, w) })
 }
 
 // signal sends sig to the process and to no other that has its id by now: the

@@ -44,6 +44,9 @@ type Running struct {
 	Ready   bool      `json:"ready"`   // every probe succeeded once
 	Since   time.Time `json:"since"`
 	Hosts   []Host    `json:"hosts"`
+
+	Links  []topology.LabLink `json:"links,omitempty"`
+	Faults []ActiveFault      `json:"faults,omitempty"` // injected and not healed
 }
 
 // Host is one namespace of a lab and what was started there.
@@ -55,6 +58,7 @@ type Host struct {
 	Binds     []bind            `json:"binds,omitempty"`
 	Command   []string          `json:"command,omitempty"`
 	Process   Process           `json:"process,omitzero"` // runs Command
+	Setup     [][]string        `json:"setup,omitempty"`  // runs once, after each boot
 	Dir       string            `json:"dir"`              // its files: log, sockets, pids
 	Data      string            `json:"data"`             // its large files
 	Pins      string            `json:"pins"`             // its folder in the BPF file system

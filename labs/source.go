@@ -15,10 +15,15 @@ import (
 	"github.com/onevip/onevip/topology"
 )
 
-// shipped are the labs that come with the binary, one folder each.
+// shipped are the labs that come with the binary, one folder each, and beside
+// them what their hosts share.
 //
-//go:embed [0-9][0-9]-*
+//go:embed [0-9][0-9]-* common
 var shipped embed.FS
+
+// commonDir is the folder beside the labs with what they share; they bind it
+// as ../common.
+const commonDir = "common"
 
 // topologyFile is the containerlab file in each lab's folder.
 const topologyFile = "topology.clab.yml"
@@ -37,6 +42,9 @@ func Available() []Description {
 	}
 	var found []Description
 	for _, e := range entries {
+		if e.Name() == commonDir {
+			continue
+		}
 		found = append(found, Description{Name: e.Name(), Title: titleOf(e.Name())})
 	}
 	return found

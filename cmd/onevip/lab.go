@@ -18,6 +18,10 @@ func labCommand(e *env) *cobra.Command {
 		labListCommand(e),
 		labStatusCommand(e),
 		labExecCommand(e),
+		labFaultCommand(e),
+		labFaultsCommand(e),
+		labHealCommand(e),
+		labDelayCommand(e),
 	)
 }
 
@@ -127,7 +131,7 @@ func labExecCommand(e *env) *cobra.Command {
 			"  onevip lab exec sw -- ovs-ofctl -OOpenFlow13 dump-flows br0",
 		Args: cobra.ArbitraryArgs,
 	}
-	lab := cmd.Flags().String("lab", "", "the lab (default: the only one that is up)")
+	lab := labName(cmd)
 	// What follows the host is the command's, flags too.
 	cmd.Flags().SetInterspersed(false)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # A web server for the lab's files.
 set -eu
+[ ! -e "$ONEVIP_RUN/agent.held" ]
+echo $$ >"$ONEVIP_RUN/agent.pid"
 cat >"$ONEVIP_RUN/nginx.conf" <<END
 daemon off;
 pid $ONEVIP_RUN/nginx.pid;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A server node: nginx, and the agent that makes it a part of the cluster.
 set -eu
-lab=$(dirname "$0")
+common=$(dirname "$0")
 name=${ONEVIP_HOST:-$(hostname)}
 run=${ONEVIP_RUN:-/run/onevip}
 data=${ONEVIP_DATA:-/var/lib/onevip}
@@ -28,10 +28,10 @@ if [ -z "${ONEVIP_FILES:-}" ]; then # containerlab: nobody else makes them
 fi
 
 sed -e "s|@NAME@|$name|g" -e "s|@RUN@|$run|g" -e "s|@DATA@|$data|g" -e "s|@FILES@|$files|g" \
-	"$lab/nginx.conf.in" >"$run/nginx.conf"
+	"$common/nginx.conf.in" >"$run/nginx.conf"
 nginx -c "$run/nginx.conf" -e "$run/nginx-error.log" &
 
 # The agent may be killed and started again in its place with agent.sh; nginx
 # and the connections that it serves go on.
-sh "$lab/agent.sh" &
+sh "$common/agent.sh" &
 wait

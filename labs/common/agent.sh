@@ -5,6 +5,6 @@
 set -eu
 run=${ONEVIP_RUN:-/run/onevip}
 mkdir -p "$run"
+sh "$(dirname "$0")/held.sh" agent
 echo $$ >"$run/agent.pid"
-exec onevip agent --config "$(dirname "$0")/cluster.yaml" --node "${ONEVIP_HOST:-$(hostname)}" --interface eth0 \
-	--run-dir "$run"
+exec onevip agent --node "${ONEVIP_HOST:-$(hostname)}" --interface eth0 --run-dir "$run"

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/onevip/onevip/labs"
+)
+
+func labFaultCommand(e *env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "fault HOST KIND",
+		Short: "Do harm to a host of a lab; heal undoes it, and so does lab down",
+		Long: "Do harm to a host of a lab, until lab heal or lab down undoes it.\n" +
+			"How is written down before anything is done. The kinds:\n\n" + faultKindsHelp(),
+		Example: "  onevip lab fault n2 crash\n  onevip lab fault n2 reboot\n" +
+			"  onevip lab fault n1 partition --from controller --for 10s\n  onevip lab fault n3 copy-loss --loss 30",
+		Args: exactArgs(2),
+	}
+	flags := cmd.Flags()
+	lab := labName(cmd)
+	var o labs.FaultOptions
+	flags.DurationVar(&o.For, "for", 0, "wait so long, or for an interrupt, and heal")
+	flags.StringVar(&o.From, "from", "", "partition: the other host, or controller")
+	flags.StringVar(&o.Link, "link", "", "link-down, slow, loss, copy-loss: the host's interface (default: its first in the lab's file)")
+	flags.DurationVar(&o.Delay, "delay", labs.DefaultDelay, "slow: how late frames are")
+	percent := flags.Float64("loss", 100*labs.DefaultLoss, "loss, copy-loss: percent of the frames")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !flags.Changed("delay") {
+			o.Delay = 0
+		}
+		if flags.Changed("loss") {
+			if *percent <= 0 || *percent > 100 {
+				return usageErrorf("--loss %g: write a percentage above 0 and up to 100", *percent)
+			}
+			o.Loss = *percent / 100
+		}
+		f, err := labs.Fault(cmd.Context(), *lab, args[0], labs.FaultKind(args[1]), o)
+		if err != nil {
+			return err
+		}
+		return sayFault(e.stdout, *lab, f, o.For)
+	}
+	return cmd
+}
+
+// sayFault tells what is the case now.
+func sayFault(w io.Writer, lab string, f labs.ActiveFault, lasted time.Duration) error {
+	up, err := labs.Faults(lab)
+	if err != nil {
+		return err
+	}
+	for _, active := range up {
+		if active.ID == f.ID && active.Since.Equal(f.Since) {
+			_, err = fmt.Fprintf(w, "fault %s; end it with: onevip lab heal %s\n", f, f.Host)
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(w, "fault %s is over, after %v\n", f, time.Since(f.Since).Round(time.Millisecond))
+	return err
+}
+
+// faultKindsHelp is the list of kinds, a line each.
+func faultKindsHelp() string {
+	var text strings.Builder
+	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for _, k := range labs.FaultKinds() {
+		fmt.Fprintf(t, "  %s\t%s\n", k.Kind, k.Brief)
+	}
+	_ = t.Flush() // into memory
+	return strings.TrimRight(text.String(), "\n")
+}
+
+func labHealCommand(e *env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "heal HOST | --all",
+		Short: "Undo the faults of a host of a lab, or of all hosts; a crashed host boots",
+		Args:  maxArgs(1),
+	}
+	lab := labName(cmd)
+	all := cmd.Flags().Bool("all", false, "heal all hosts")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *all == (len(args) == 1) {
+			return usageErrorf("write one host, or --all: %s", cmd.UseLine())
+		}
+		var healed []labs.ActiveFault
+		var err error
+		if *all {
+			healed, err = labs.HealAll(cmd.Context(), *lab)
+		} else {
+			healed, err = labs.Heal(cmd.Context(), *lab, args[0])
+		}
+		for _, f := range healed {
+			fmt.Fprintf(e.stdout, "healed: %s\n", f)
+		}
+		return err
+	}
+	return cmd
+}
+
+func labFaultsCommand(e *env) *cobra.Command {
+	cmd := &cobra.Command{Use: "faults", Short: "List the active faults of a lab", Args: noArgs}
+	lab := labName(cmd)
+	var out outputFlag
+	out.register(cmd.Flags())
+	cmd.RunE = func(*cobra.Command, []string) error {
+		active, err := labs.Faults(*lab)
+		if err != nil {
+			return err
+		}
+		return out.write(e.stdout, reportFaults(active))
+	}
+	return cmd
+}
+
+// labDelayCommand is what a lab runs in a slow host; see labs.Delayer.
+func labDelayCommand(*env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:    strings.Join(labs.DelayerWords[1:], " ") + " INTERFACE TAP DELAY",
+		Short:  "Hold back what a tap gets, and send it by an interface",
+		Args:   exactArgs(3),
+		Hidden: true,
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		delay, err := time.ParseDuration(args[2])
+		if err != nil {
+			return usageErrorf("%w", err)
+		}
+		return labs.Delayer(cmd.Context(), args[0], args[1], delay)
+	}
+	return cmd
+}
+
+// labName is --lab of the commands that work on a running lab.
+func labName(cmd *cobra.Command) *string {
+	return cmd.Flags().String("lab", "", "the lab (default: the only one that is up)")
+}
+
+// faultEntry is an active fault as it is shown.
+type faultEntry struct {
+	ID    int            `json:"id"`
+	Host  string         `json:"host"`
+	Kind  labs.FaultKind `json:"kind"`
+	Since time.Time      `json:"since"`
+	From  string         `json:"from,omitempty"`
+}
+
+// faultsReport is what onevip lab faults shows.
+type faultsReport struct {
+	Faults []faultEntry `json:"faults"`
+}
+
+func reportFaults(active []labs.ActiveFault) faultsReport {
+	report := faultsReport{Faults: []faultEntry{}}
+	for _, f := range active {
+		report.Faults = append(report.Faults, faultEntry{ID: f.ID, Host: f.Host, Kind: f.Kind, Since: f.Since, From: f.From})
+	}
+	return report
+}
+
+func (r faultsReport) writeTable(w io.Writer) error {
+	if len(r.Faults) == 0 {
+		_, err := fmt.Fprintln(w, "no fault is active")
+		return err
+	}
+	t := newTable(w)
+	t.row("Host", "Kind", "From", "Since")
+	for _, f := range r.Faults {
+		from := f.From
+		if from == "" {
+			from = "-"
+		}
+		t.row(f.Host, f.Kind, from, f.Since.Local().Format(time.DateTime))
+	}
+	return t.flush()
+}
