@@ -238,7 +238,7 @@ func TestProcessIdentity(t *testing.T) {
 // Scripts are read by sh, which must not find a carriage return or a bashism
 // that dash refuses.
 func TestScriptsParse(t *testing.T) {
-	scripts, err := filepath.Glob("[0-9][0-9]-*/*.sh")
+	scripts, err := fs.Glob(os.DirFS("."), "*/*.sh")
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("scripts %v, error %v", scripts, err)
 	}

@@ -13,6 +13,7 @@ type HostReport struct {
 	Host
 	State     HostState
 	Processes int // in its namespace
+	Faults    []FaultKind
 }
 
 // HostState is the state of a host's command.
@@ -37,6 +38,11 @@ func Status(name string) (Report, error) {
 		host, err := h.status()
 		if err != nil {
 			return Report{}, err
+		}
+		for _, f := range r.Faults {
+			if f.Host == h.Name {
+				host.Faults = append(host.Faults, f.Kind)
+			}
 		}
 		s.Hosts = append(s.Hosts, host)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/onevip/onevip/labs"
@@ -96,6 +97,7 @@ type hostEntry struct {
 	Role      string         `json:"role,omitempty"`
 	State     labs.HostState `json:"state"`
 	Processes int            `json:"processes"`
+	Faults    []string       `json:"faults,omitempty"` // those that are active
 	PID       int            `json:"pid,omitempty"` // of the host's own command
 	Namespace string         `json:"namespace"`
 	Log       string         `json:"log"`
@@ -106,8 +108,12 @@ func reportLab(status labs.Report) labReport {
 		Name: status.Name, State: labState(status.Running), Since: status.Since, Dir: status.Dir(),
 	}
 	for _, h := range status.Hosts {
+		var faults []string
+		for _, kind := range h.Faults {
+			faults = append(faults, string(kind))
+		}
 		report.Hosts = append(report.Hosts, hostEntry{
-			Name: h.Name, Role: h.Labels[roleLabel], State: h.State, Processes: h.Processes,
+			Name: h.Name, Role: h.Labels[roleLabel], State: h.State, Processes: h.Processes, Faults: faults,
 			PID: h.Process.PID, Namespace: h.Namespace, Log: h.Log(),
 		})
 	}
@@ -116,7 +122,7 @@ func reportLab(status labs.Report) labReport {
 
 func (r labReport) well() bool {
 	return r.State == labUp && !slices.ContainsFunc(r.Hosts, func(h hostEntry) bool {
-		return h.State != labs.HostRunning && h.State != labs.HostIdle
+		return h.State != labs.HostRunning && h.State != labs.HostIdle || len(h.Faults) > 0
 	})
 }
 
@@ -125,9 +131,9 @@ func (r labReport) writeTable(w io.Writer) error {
 		return err
 	}
 	t := newTable(w)
-	t.row("Host", "Role", "State", "Processes", "Namespace", "Log")
+	t.row("Host", "Role", "State", "Faults", "Processes", "Namespace", "Log")
 	for _, h := range r.Hosts {
-		t.row(h.Name, h.Role, h.State, h.Processes, h.Namespace, h.Log)
+		t.row(h.Name, h.Role, h.State, strings.Join(h.Faults, " "), h.Processes, h.Namespace, h.Log)
 	}
 	return t.flush()
 }

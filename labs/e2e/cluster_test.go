@@ -87,13 +87,13 @@ func checkShares(t *testing.T, answers, want map[string]int) {
 	}
 }
 
-// changeVariant edits the copy of lab 01 in dir.
+// changeVariant edits the copies of lab 01 and of the common files in dir.
 func changeVariant(dir string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	err = edit(filepath.Join(dir, "cluster.yaml"),
+	err = edit(filepath.Join(dir, "01-quickstart", "cluster.yaml"),
 		"  listen: http://172.31.77.2:2379", "  endpoints: [http://172.31.77.2:2379]",
 		"{name: n4, switch: sw, port: n4}", "{name: n4, switch: sw, port: n4, weight: 2}",
 		"services:\n", "services:\n  - {name: ssh, vips: [10.77.0.1, fd77::1], port: 22}\n",
@@ -104,9 +104,27 @@ func changeVariant(dir string) error {
 	if err := addSSH(dir); err != nil {
 		return err
 	}
-	return edit(filepath.Join(dir, "controller.sh"),
-		"exec onevip controller", self+` helper etcd -listen http://172.31.77.2:2379 -data "$ONEVIP_ETCD_DATA_DIR" >"$ONEVIP_RUN/etcd.log" 2>&1 &`+
-			"\necho $! >\"$ONEVIP_RUN/etcd.pid\"\nexec onevip controller")
+	return addEtcd(dir, self)
+}
+
+// addEtcd gives the controller's host an etcd of its own, a part that a fault
+// may kill or pause.
+func addEtcd(dir, self string) error {
+	script := fmt.Sprintf(`set -eu
+sh "$(dirname "$0")/held.sh" etcd
+echo $$ >"$ONEVIP_RUN/etcd.pid"
+exec %s helper etcd -listen http://172.31.77.2:2379 -data "$ONEVIP_DATA/etcd" >"$ONEVIP_RUN/etcd.log" 2>&1
+`, self)
+	if err := os.WriteFile(filepath.Join(dir, "common", "etcd.sh"), []byte(script), 0o600); err != nil {
+		return err
+	}
+	err := edit(filepath.Join(dir, "01-quickstart", "topology.clab.yml"),
+		"        onevip.role: controller\n", "        onevip.role: controller\n        onevip.part.etcd: sh /common/etcd.sh\n")
+	if err != nil {
+		return err
+	}
+	return edit(filepath.Join(dir, "common", "controller.sh"),
+		"exec onevip controller", "[ -e \"$run/etcd.pid\" ] || sh \"$(dirname \"$0\")/etcd.sh\" &\nexec onevip controller")
 }
 
 // addSSH lets each node of the lab in dir run an sshd, all with the same host
@@ -126,8 +144,8 @@ func addSSH(dir string) error {
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // where sshd drops its privileges
 		return err
 	}
-	return edit(filepath.Join(dir, "node.sh"),
-		`sh "$lab/agent.sh" &`, fmt.Sprintf("/usr/sbin/sshd -D -f %s/sshd_config &\nsh \"$lab/agent.sh\" &", dir))
+	return edit(filepath.Join(dir, "common", "node.sh"),
+		`sh "$common/agent.sh" &`, fmt.Sprintf("/usr/sbin/sshd -D -f %s/sshd_config &\nsh \"$common/agent.sh\" &", dir))
 }
 
 // edit replaces old by new in a file; each old must be there.
@@ -165,4 +183,4 @@ func (l *lab) awaitLoneDownloads(t *testing.T, busy string, want int) {
 }
 
 // file is the path of a file in the lab's edited folder.
-func (l *lab) file(name string) string { return filepath.Join(l.dir, "lab", name) }
+func (l *lab) file(name string) string { return filepath.Join(l.dir, name) }

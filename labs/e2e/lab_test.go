@@ -32,10 +32,10 @@ type lab struct {
 	name string
 	up   sync.Once
 	err  error
-	// change edits a copy of the lab's folder before it is brought up; nil: the
-	// lab as it is.
+	// change edits copies of the lab's folder and of the common one, which are in
+	// dir, before it is brought up; nil: the lab as it is.
 	change func(dir string) error
-	dir    string // of the edited copy
+	dir    string
 }
 
 // onevip is the binary that all tests use: ONEVIP_BIN, or built here.
@@ -96,11 +96,13 @@ func (l *lab) bringUp() error {
 			return err
 		}
 		cleanups = append(cleanups, func() { os.RemoveAll(l.dir) })
-		source = filepath.Join(l.dir, "lab")
-		if err := os.CopyFS(source, os.DirFS("../01-quickstart")); err != nil {
-			return err
+		for _, folder := range []string{"01-quickstart", "common"} {
+			if err := os.CopyFS(filepath.Join(l.dir, folder), os.DirFS("../"+folder)); err != nil {
+				return err
+			}
 		}
-		if err := l.change(source); err != nil {
+		source = filepath.Join(l.dir, "01-quickstart")
+		if err := l.change(l.dir); err != nil {
 			return err
 		}
 	}

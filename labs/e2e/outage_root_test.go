@@ -136,13 +136,13 @@ func (l *lab) startForGood(t *testing.T, host string, argv ...string) {
 // startController starts the controller again.
 func (l *lab) startController(t *testing.T) {
 	t.Helper()
-	l.startForGood(t, "ctl", "sh", "/lab/controller.sh")
+	l.startForGood(t, "ctl", "sh", "/common/controller.sh")
 }
 
 // etcdData is where the variant's etcd keeps its data.
 func (l *lab) etcdData(t *testing.T) string {
 	t.Helper()
-	return l.run(t, "ctl", "sh", "-c", "echo $ONEVIP_RUN/etcd")
+	return l.run(t, "ctl", "sh", "-c", "echo $ONEVIP_DATA/etcd")
 }
 
 var errStillThere = errors.New("etcd still answers")
