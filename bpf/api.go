@@ -35,6 +35,18 @@ type Load struct {
 // Slot names who answers the SYNs of one slot.
 type Slot struct {
 	Primary, Secondary topology.NodeID
+	// Former was the primary in the table before. It answers too until all live
+	// agents have the new table; 0: nobody does.
+	Former topology.NodeID
+}
+
+// Speculation is what a slot's secondary does about SYNs that its primary leaves
+// unanswered.
+type Speculation struct {
+	// Off: nothing, as it is before SetSpeculation.
+	Off bool
+	// Delay is how long it waits before it answers; 0: it answers at once.
+	Delay time.Duration
 }
 
 // CookieKeys are three SipHash-2-4 keys; Epoch numbers Current. A zero key is

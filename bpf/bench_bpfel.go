@@ -24,6 +24,29 @@ type benchOvAddr struct {
 	Words [4]uint32
 }
 
+type benchOvAwaiting struct {
+	_     structs.HostLayout
+	Timer struct {
+		_      structs.HostLayout
+		Opaque [2]uint64
+	}
+	Syn struct {
+		_          structs.HostLayout
+		Tsval      uint32
+		Tsecr      uint32
+		Mss        uint16
+		Wscale     uint8
+		Sack       uint8
+		Timestamps uint8
+		Pad        [3]uint8
+	}
+	Ethernet [14]uint8
+	V6       uint8
+	EcnSetup uint8
+	Answered uint8
+	Pad      [7]uint8
+}
+
 type benchOvByNode struct {
 	_     structs.HostLayout
 	Count [256]uint64
@@ -55,6 +78,10 @@ type benchOvConfig struct {
 		Key     benchOvServiceKey
 		Service benchOvService
 	}
+	Suspected  [4]uint64
+	Delay      uint64
+	Speculates uint32
+	Pad        uint32
 }
 
 type benchOvConns struct {
@@ -130,6 +157,7 @@ type benchOvSlots struct {
 	_         structs.HostLayout
 	Primary   [1024]uint8
 	Secondary [1024]uint8
+	Former    [1024]uint8
 }
 
 type benchOvSourceHash struct {
@@ -152,6 +180,14 @@ type benchOvTombstone struct {
 	Pad        uint32
 }
 
+type benchOvTrace struct {
+	_       structs.HostLayout
+	Closed  uint32
+	Awaited uint32
+	Unheard uint32
+	Pad     uint32
+}
+
 type benchOvTree struct {
 	_          structs.HostLayout
 	Generation uint64
@@ -160,20 +196,33 @@ type benchOvTree struct {
 	Winner     [256]uint8
 }
 
+type benchOvUnheard struct {
+	_      structs.HostLayout
+	At     uint64
+	Isn    uint32
+	Answer uint32
+	Len    uint32
+	Pad    uint32
+	Frame  [96]uint8
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	benchMapAdopted        = "adopted"
 	benchMapAssigned       = "assigned"
-	benchMapClosedAt       = "closed_at"
+	benchMapAwaiting       = "awaiting"
+	benchMapClients        = "clients"
 	benchMapConfigs        = "configs"
 	benchMapConns          = "conns"
+	benchMapDrafts         = "drafts"
 	benchMapFrames         = "frames"
 	benchMapGlobals        = "globals"
 	benchMapLoads          = "loads"
 	benchMapMarks          = "marks"
 	benchMapMembers        = "members"
+	benchMapNotices        = "notices"
 	benchMapReasons        = "reasons"
 	benchMapServices       = "services"
 	benchMapSlots          = "slots"
@@ -181,7 +230,9 @@ const (
 	benchMapSynRecords     = "syn_records"
 	benchMapTargets        = "targets"
 	benchMapTombstones     = "tombstones"
+	benchMapTraces         = "traces"
 	benchMapTrees          = "trees"
+	benchMapUnheard        = "unheard"
 	benchMapVips           = "vips"
 	benchProgBenchAgain    = "bench_again"
 	benchProgBenchBare     = "bench_bare"
@@ -241,14 +292,17 @@ type benchProgramSpecs struct {
 type benchMapSpecs struct {
 	Adopted    *ebpf.MapSpec `ebpf:"adopted"`
 	Assigned   *ebpf.MapSpec `ebpf:"assigned"`
-	ClosedAt   *ebpf.MapSpec `ebpf:"closed_at"`
+	Awaiting   *ebpf.MapSpec `ebpf:"awaiting"`
+	Clients    *ebpf.MapSpec `ebpf:"clients"`
 	Configs    *ebpf.MapSpec `ebpf:"configs"`
 	Conns      *ebpf.MapSpec `ebpf:"conns"`
+	Drafts     *ebpf.MapSpec `ebpf:"drafts"`
 	Frames     *ebpf.MapSpec `ebpf:"frames"`
 	Globals    *ebpf.MapSpec `ebpf:"globals"`
 	Loads      *ebpf.MapSpec `ebpf:"loads"`
 	Marks      *ebpf.MapSpec `ebpf:"marks"`
 	Members    *ebpf.MapSpec `ebpf:"members"`
+	Notices    *ebpf.MapSpec `ebpf:"notices"`
 	Reasons    *ebpf.MapSpec `ebpf:"reasons"`
 	Services   *ebpf.MapSpec `ebpf:"services"`
 	Slots      *ebpf.MapSpec `ebpf:"slots"`
@@ -256,7 +310,9 @@ type benchMapSpecs struct {
 	SynRecords *ebpf.MapSpec `ebpf:"syn_records"`
 	Targets    *ebpf.MapSpec `ebpf:"targets"`
 	Tombstones *ebpf.MapSpec `ebpf:"tombstones"`
+	Traces     *ebpf.MapSpec `ebpf:"traces"`
 	Trees      *ebpf.MapSpec `ebpf:"trees"`
+	Unheard    *ebpf.MapSpec `ebpf:"unheard"`
 	Vips       *ebpf.MapSpec `ebpf:"vips"`
 }
 
@@ -288,14 +344,17 @@ func (o *benchObjects) Close() error {
 type benchMaps struct {
 	Adopted    *ebpf.Map `ebpf:"adopted"`
 	Assigned   *ebpf.Map `ebpf:"assigned"`
-	ClosedAt   *ebpf.Map `ebpf:"closed_at"`
+	Awaiting   *ebpf.Map `ebpf:"awaiting"`
+	Clients    *ebpf.Map `ebpf:"clients"`
 	Configs    *ebpf.Map `ebpf:"configs"`
 	Conns      *ebpf.Map `ebpf:"conns"`
+	Drafts     *ebpf.Map `ebpf:"drafts"`
 	Frames     *ebpf.Map `ebpf:"frames"`
 	Globals    *ebpf.Map `ebpf:"globals"`
 	Loads      *ebpf.Map `ebpf:"loads"`
 	Marks      *ebpf.Map `ebpf:"marks"`
 	Members    *ebpf.Map `ebpf:"members"`
+	Notices    *ebpf.Map `ebpf:"notices"`
 	Reasons    *ebpf.Map `ebpf:"reasons"`
 	Services   *ebpf.Map `ebpf:"services"`
 	Slots      *ebpf.Map `ebpf:"slots"`
@@ -303,7 +362,9 @@ type benchMaps struct {
 	SynRecords *ebpf.Map `ebpf:"syn_records"`
 	Targets    *ebpf.Map `ebpf:"targets"`
 	Tombstones *ebpf.Map `ebpf:"tombstones"`
+	Traces     *ebpf.Map `ebpf:"traces"`
 	Trees      *ebpf.Map `ebpf:"trees"`
+	Unheard    *ebpf.Map `ebpf:"unheard"`
 	Vips       *ebpf.Map `ebpf:"vips"`
 }
 
@@ -311,14 +372,17 @@ func (m *benchMaps) Close() error {
 	return _BenchClose(
 		m.Adopted,
 		m.Assigned,
-		m.ClosedAt,
+		m.Awaiting,
+		m.Clients,
 		m.Configs,
 		m.Conns,
+		m.Drafts,
 		m.Frames,
 		m.Globals,
 		m.Loads,
 		m.Marks,
 		m.Members,
+		m.Notices,
 		m.Reasons,
 		m.Services,
 		m.Slots,
@@ -326,7 +390,9 @@ func (m *benchMaps) Close() error {
 		m.SynRecords,
 		m.Targets,
 		m.Tombstones,
+		m.Traces,
 		m.Trees,
+		m.Unheard,
 		m.Vips,
 	)
 }

@@ -43,6 +43,15 @@ type Options struct {
 	// bytes each. It should reach connections per second and node, times a
 	// cookie's lifetime.
 	Tombstones uint32
+	// Awaiting is the most SYNs that wait for their primary's answer at once:
+	// 16384; 160 bytes each. Those that it left unanswered stay for 4 s.
+	Awaiting uint32
+	// Unheard is the most SYN/ACKs that are kept to be sent again: 16384; 224
+	// bytes each. They stay until there is a socket, 8 s at most.
+	Unheard uint32
+	// NoticeBytes is how much the agent can be behind in reading notices: 262144.
+	// A power of two of whole pages.
+	NoticeBytes uint32
 }
 
 // Filter is the loaded program of one node, attached to its interface. Its
@@ -55,7 +64,8 @@ type Filter struct {
 	mu      sync.Mutex
 	config  onevipOvConfig // the one in force; apply writes it
 	globals onevipOvGlobals
-	offsets map[uint32]int64 // of the active count, by service; see SetActive
+	offsets map[uint32]int64        // of the active count, by service; see SetActive
+	resent  map[onevipOvFlow]resent // see Unheard
 }
 
 // Open loads the programs, or takes over what an earlier process left pinned,
@@ -134,6 +144,9 @@ func (o Options) bound(spec *ebpf.CollectionSpec) error {
 		"assigned": services, "adopted": services, "conns": services,
 		"syn_records": orDefault(o.SYNRecords, 65536),
 		"tombstones":  orDefault(o.Tombstones, 131072),
+		"awaiting":    orDefault(o.Awaiting, 16384),
+		"unheard":     orDefault(o.Unheard, 16384),
+		"notices":     orDefault(o.NoticeBytes, 262144),
 	}
 	for name, size := range sizes {
 		m, ok := spec.Maps[name]

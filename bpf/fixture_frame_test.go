@@ -120,6 +120,13 @@ func (f family) answer(port uint16, tcp layers.TCP) []byte {
 	return e.tcp(tcp, nil)
 }
 
+// mirrored is another member's frame to the client, as the switch copies it to us.
+func (f family) mirrored(port uint16, tcp layers.TCP) []byte {
+	tcp.SrcPort, tcp.DstPort = layers.TCPPort(port), clientPort
+	e := envelope{from: f.vip, to: f.client, fromMAC: net.HardwareAddr(otherMAC[:]), toMAC: clusterMAC, ttl: 64, dontFragment: true}
+	return e.tcp(tcp, nil)
+}
+
 // raised is a frame that the program made out of the client's for the stack.
 func (f family) raised(port uint16, tcp layers.TCP) []byte {
 	tcp.SrcPort, tcp.DstPort = clientPort, layers.TCPPort(port)

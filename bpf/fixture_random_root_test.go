@@ -55,7 +55,7 @@ func TestFixtureRandomFrames(t *testing.T) {
 		}
 	}
 	t.Logf("reasons seen: %v", seen)
-	for _, reason := range []Reason{ReasonAnswered, ReasonOwn, ReasonAdoptRefused, ReasonResetNoListener, ReasonCookieMismatch, ReasonOwnICMPError, ReasonBadTCPOptions, ReasonTruncated} {
+	for _, reason := range []Reason{ReasonAnswered, ReasonOwn, ReasonAdoptRefused, ReasonResetNoListener, ReasonCookieMismatch, ReasonOwnICMPError, ReasonBadTCPOptions, ReasonTruncated, ReasonMirrored} {
 		if seen[reason] == 0 {
 			t.Errorf("no frame got to %s: the generator is too weak", reason)
 		}
@@ -80,7 +80,7 @@ func soundFrame(rng *rand.Rand, f family) []byte {
 		SrcPort: layers.TCPPort(rng.IntN(1 << 16)), DstPort: randomPort(rng), Window: uint16(rng.Uint32()),
 		Seq: rng.Uint32(), Ack: rng.Uint32(), ACK: rng.IntN(2) == 0, RST: rng.IntN(9) == 0, FIN: rng.IntN(9) == 0, PSH: rng.IntN(3) == 0,
 	}
-	switch rng.IntN(8) {
+	switch rng.IntN(9) {
 	case 0, 1:
 		o := randomOffer(rng)
 		syn := o.syn()
@@ -100,6 +100,10 @@ func soundFrame(rng *rand.Rand, f family) []byte {
 		return f.icmp(uint8(rng.IntN(16)), f.quote(uint16(randomPort(rng)), 8+rng.IntN(12)))
 	case 6:
 		return f.icmp(f.echoType()+uint8(rng.IntN(10)), make([]byte, rng.IntN(60)))
+	case 7:
+		o := randomOffer(rng)
+		c := o.cookie(f, []topology.NodeID{rigSelf, rigOther}[rng.IntN(2)], 100)
+		return f.mirrored(webPort, o.synAck(c, testKeys(100).Current, f.ownMSS(), 7))
 	}
 	return e.tcp(tcp, make([]byte, rng.IntN(100)))
 }

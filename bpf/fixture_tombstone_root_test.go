@@ -121,14 +121,16 @@ func (r *rig) testForgotten(t *testing.T, f family, end uint32) {
 // age makes all closings this many seconds older.
 func (r *rig) age(t *testing.T, seconds uint32) {
 	t.Helper()
-	var bucket, at uint32
-	it := r.f.objs.ClosedAt.Iterate()
+	var bucket uint32
+	var trace onevipOvTrace
+	it := r.f.objs.Traces.Iterate()
 	aged := 0
-	for it.Next(&bucket, &at) {
-		if at == 0 {
+	for it.Next(&bucket, &trace) {
+		if trace.Closed == 0 {
 			continue
 		}
-		if err := r.f.objs.ClosedAt.Update(bucket, at-seconds, ebpf.UpdateExist); err != nil {
+		trace.Closed -= seconds
+		if err := r.f.objs.Traces.Update(bucket, trace, ebpf.UpdateExist); err != nil {
 			t.Fatal(err)
 		}
 		aged++

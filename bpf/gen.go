@@ -2,4 +2,4 @@
 
 package bpf
 
-//go:generate go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -go-package bpf -type ov_key -type ov_load onevip src/onevip.bpf.c -- -O2 -g -mcpu=v3 -Wall -Werror -I src
+//go:generate go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -go-package bpf -type ov_key -type ov_load -type ov_notice onevip src/onevip.bpf.c -- -O2 -g -mcpu=v3 -Wall -Werror -I src

@@ -52,8 +52,12 @@ func addressOf(raw []byte) netip.Addr {
 }
 
 func (w *way) v4(p []byte) Reason {
-	if len(p) < 20 || p[0]>>4 != 4 || !w.isVIP(addressOf(p[16:20])) {
+	if len(p) < 20 || p[0]>>4 != 4 {
 		return ReasonNotVIP
+	}
+	if !w.isVIP(addressOf(p[16:20])) {
+		plain := p[0]&15 == 5 && p[9] == 6 && be.Uint16(p[6:])&0x3fff == 0
+		return w.elsewhere(plain && w.isVIP(addressOf(p[12:16])), p[20:])
 	}
 	total := int(be.Uint16(p[2:]))
 	switch header := p[0] & 15; {
@@ -72,8 +76,11 @@ func (w *way) v4(p []byte) Reason {
 }
 
 func (w *way) v6(p []byte) Reason {
-	if len(p) < 40 || p[0]>>4 != 6 || !w.isVIP(addressOf(p[24:40])) {
+	if len(p) < 40 || p[0]>>4 != 6 {
 		return ReasonNotVIP
+	}
+	if !w.isVIP(addressOf(p[24:40])) {
+		return w.elsewhere(p[6] == 6 && w.isVIP(addressOf(p[8:24])), p[40:])
 	}
 	total := 40 + int(be.Uint16(p[4:]))
 	switch {
@@ -83,6 +90,16 @@ func (w *way) v6(p []byte) Reason {
 		return ReasonBadIPHeader
 	}
 	return w.transport(p[6], addressOf(p[8:24]), addressOf(p[24:40]), p[40:total])
+}
+
+// elsewhere is a packet that is not for a VIP. p begins behind the IP header; tcp
+// says that it is a segment from a VIP.
+func (w *way) elsewhere(tcp bool, p []byte) Reason {
+	const synAck = 2 | 16
+	if tcp && len(p) >= 20 && p[13]&synAck == synAck {
+		return ReasonMirrored
+	}
+	return ReasonNotVIP
 }
 
 // extensionHeaders are those of RFC 8200 and RFC 6275.

@@ -18,6 +18,29 @@ type onevipOvAddr struct {
 	Words [4]uint32
 }
 
+type onevipOvAwaiting struct {
+	_     structs.HostLayout
+	Timer struct {
+		_      structs.HostLayout
+		Opaque [2]uint64
+	}
+	Syn struct {
+		_          structs.HostLayout
+		Tsval      uint32
+		Tsecr      uint32
+		Mss        uint16
+		Wscale     uint8
+		Sack       uint8
+		Timestamps uint8
+		Pad        [3]uint8
+	}
+	Ethernet [14]uint8
+	V6       uint8
+	EcnSetup uint8
+	Answered uint8
+	Pad      [7]uint8
+}
+
 type onevipOvByNode struct {
 	_     structs.HostLayout
 	Count [256]uint64
@@ -43,6 +66,10 @@ type onevipOvConfig struct {
 		Key     onevipOvServiceKey
 		Service onevipOvService
 	}
+	Suspected  [4]uint64
+	Delay      uint64
+	Speculates uint32
+	Pad        uint32
 }
 
 type onevipOvConns struct {
@@ -103,6 +130,18 @@ type onevipOvMember struct {
 	Known uint16
 }
 
+type onevipOvNotice struct {
+	_       structs.HostLayout
+	At      uint64
+	Kind    uint32
+	Len     uint32
+	Flow    onevipOvFlow
+	Primary uint8
+	Owner   uint8
+	Pad     [6]uint8
+	Frame   [96]uint8
+}
+
 type onevipOvOptions struct {
 	_        structs.HostLayout
 	Wscale   uint8
@@ -128,6 +167,7 @@ type onevipOvSlots struct {
 	_         structs.HostLayout
 	Primary   [1024]uint8
 	Secondary [1024]uint8
+	Former    [1024]uint8
 }
 
 type onevipOvSourceHash struct {
@@ -150,6 +190,14 @@ type onevipOvTombstone struct {
 	Pad        uint32
 }
 
+type onevipOvTrace struct {
+	_       structs.HostLayout
+	Closed  uint32
+	Awaited uint32
+	Unheard uint32
+	Pad     uint32
+}
+
 type onevipOvTree struct {
 	_          structs.HostLayout
 	Generation uint64
@@ -158,26 +206,41 @@ type onevipOvTree struct {
 	Winner     [256]uint8
 }
 
+type onevipOvUnheard struct {
+	_      structs.HostLayout
+	At     uint64
+	Isn    uint32
+	Answer uint32
+	Len    uint32
+	Pad    uint32
+	Frame  [96]uint8
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	onevipMapAdopted        = "adopted"
 	onevipMapAssigned       = "assigned"
-	onevipMapClosedAt       = "closed_at"
+	onevipMapAwaiting       = "awaiting"
+	onevipMapClients        = "clients"
 	onevipMapConfigs        = "configs"
 	onevipMapConns          = "conns"
+	onevipMapDrafts         = "drafts"
 	onevipMapGlobals        = "globals"
 	onevipMapLoads          = "loads"
 	onevipMapMarks          = "marks"
 	onevipMapMembers        = "members"
+	onevipMapNotices        = "notices"
 	onevipMapReasons        = "reasons"
 	onevipMapServices       = "services"
 	onevipMapSlots          = "slots"
 	onevipMapSourceHash     = "source_hash"
 	onevipMapSynRecords     = "syn_records"
 	onevipMapTombstones     = "tombstones"
+	onevipMapTraces         = "traces"
 	onevipMapTrees          = "trees"
+	onevipMapUnheard        = "unheard"
 	onevipMapVips           = "vips"
 	onevipProgOnevipIngress = "onevip_ingress"
 	onevipProgOnevipSockets = "onevip_sockets"
@@ -236,20 +299,25 @@ type onevipProgramSpecs struct {
 type onevipMapSpecs struct {
 	Adopted    *ebpf.MapSpec `ebpf:"adopted"`
 	Assigned   *ebpf.MapSpec `ebpf:"assigned"`
-	ClosedAt   *ebpf.MapSpec `ebpf:"closed_at"`
+	Awaiting   *ebpf.MapSpec `ebpf:"awaiting"`
+	Clients    *ebpf.MapSpec `ebpf:"clients"`
 	Configs    *ebpf.MapSpec `ebpf:"configs"`
 	Conns      *ebpf.MapSpec `ebpf:"conns"`
+	Drafts     *ebpf.MapSpec `ebpf:"drafts"`
 	Globals    *ebpf.MapSpec `ebpf:"globals"`
 	Loads      *ebpf.MapSpec `ebpf:"loads"`
 	Marks      *ebpf.MapSpec `ebpf:"marks"`
 	Members    *ebpf.MapSpec `ebpf:"members"`
+	Notices    *ebpf.MapSpec `ebpf:"notices"`
 	Reasons    *ebpf.MapSpec `ebpf:"reasons"`
 	Services   *ebpf.MapSpec `ebpf:"services"`
 	Slots      *ebpf.MapSpec `ebpf:"slots"`
 	SourceHash *ebpf.MapSpec `ebpf:"source_hash"`
 	SynRecords *ebpf.MapSpec `ebpf:"syn_records"`
 	Tombstones *ebpf.MapSpec `ebpf:"tombstones"`
+	Traces     *ebpf.MapSpec `ebpf:"traces"`
 	Trees      *ebpf.MapSpec `ebpf:"trees"`
+	Unheard    *ebpf.MapSpec `ebpf:"unheard"`
 	Vips       *ebpf.MapSpec `ebpf:"vips"`
 }
 
@@ -282,20 +350,25 @@ func (o *onevipObjects) Close() error {
 type onevipMaps struct {
 	Adopted    *ebpf.Map `ebpf:"adopted"`
 	Assigned   *ebpf.Map `ebpf:"assigned"`
-	ClosedAt   *ebpf.Map `ebpf:"closed_at"`
+	Awaiting   *ebpf.Map `ebpf:"awaiting"`
+	Clients    *ebpf.Map `ebpf:"clients"`
 	Configs    *ebpf.Map `ebpf:"configs"`
 	Conns      *ebpf.Map `ebpf:"conns"`
+	Drafts     *ebpf.Map `ebpf:"drafts"`
 	Globals    *ebpf.Map `ebpf:"globals"`
 	Loads      *ebpf.Map `ebpf:"loads"`
 	Marks      *ebpf.Map `ebpf:"marks"`
 	Members    *ebpf.Map `ebpf:"members"`
+	Notices    *ebpf.Map `ebpf:"notices"`
 	Reasons    *ebpf.Map `ebpf:"reasons"`
 	Services   *ebpf.Map `ebpf:"services"`
 	Slots      *ebpf.Map `ebpf:"slots"`
 	SourceHash *ebpf.Map `ebpf:"source_hash"`
 	SynRecords *ebpf.Map `ebpf:"syn_records"`
 	Tombstones *ebpf.Map `ebpf:"tombstones"`
+	Traces     *ebpf.Map `ebpf:"traces"`
 	Trees      *ebpf.Map `ebpf:"trees"`
+	Unheard    *ebpf.Map `ebpf:"unheard"`
 	Vips       *ebpf.Map `ebpf:"vips"`
 }
 
@@ -303,20 +376,25 @@ func (m *onevipMaps) Close() error {
 	return _OnevipClose(
 		m.Adopted,
 		m.Assigned,
-		m.ClosedAt,
+		m.Awaiting,
+		m.Clients,
 		m.Configs,
 		m.Conns,
+		m.Drafts,
 		m.Globals,
 		m.Loads,
 		m.Marks,
 		m.Members,
+		m.Notices,
 		m.Reasons,
 		m.Services,
 		m.Slots,
 		m.SourceHash,
 		m.SynRecords,
 		m.Tombstones,
+		m.Traces,
 		m.Trees,
+		m.Unheard,
 		m.Vips,
 	)
 }

@@ -97,7 +97,7 @@ func (f *Filter) SetSlots(table []Slot) error {
 	}
 	var slots onevipOvSlots
 	for i, s := range table {
-		slots.Primary[i], slots.Secondary[i] = uint8(s.Primary), uint8(s.Secondary)
+		slots.Primary[i], slots.Secondary[i], slots.Former[i] = uint8(s.Primary), uint8(s.Secondary), uint8(s.Former)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -250,6 +250,15 @@ func address(a netip.Addr) onevipOvAddr {
 		out.Words[i] = binary.NativeEndian.Uint32(raw[4*i:])
 	}
 	return out
+}
+
+// netipAddr is the other way round.
+func netipAddr(a onevipOvAddr) netip.Addr {
+	var raw [16]byte
+	for i, word := range a.Words {
+		binary.NativeEndian.PutUint32(raw[4*i:], word)
+	}
+	return netip.AddrFrom16(raw).Unmap()
 }
 
 func networkOrder(port uint16) uint16 {

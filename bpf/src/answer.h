@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * answer.h - a SYN for a slot of ours becomes its SYN/ACK. No state is kept that
+ * answer.h - a SYN becomes its SYN/ACK. No state is kept that
  * the handshake depends on: the owner, the options and their MAC are in the
  * sequence number and the timestamp (cookie.h).
  */
 #ifndef ONEVIP_ANSWER_H
 #define ONEVIP_ANSWER_H
 
-#include "rewrite.h"
+#include "unheard.h"
 #include "schedule.h"
+#include "service.h"
 
 #define INITIAL_WINDOW 64240 /* unscaled (RFC 7323, 2.2); what the kernel begins with */
 
@@ -98,7 +99,7 @@ static __always_inline void copy_syn_to(struct __sk_buff *skb, __u32 owner)
 	bpf_skb_store_bytes(skb, 0, &was, sizeof(was), 0);
 }
 
-/* The SYN is for a slot of ours, and has an owner: answer. */
+/* The SYN has an owner, and becomes its SYN/ACK: GO_ON. */
 static __noinline int answer(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
 			     struct options *syn, __u32 owner)
 {
@@ -110,7 +111,9 @@ static __noinline int answer(struct __sk_buff *skb, struct ov_config *cfg, struc
 		copy_syn_to(skb, owner);
 	if (!replace_packet(skb, seg, &out, out.h.doff * 4, true))
 		return drop(REASON_REWRITE_FAILED);
-	return reply(skb, REASON_ANSWERED);
+	if (owner == cfg->self)
+		keep_answer(seg, &out);
+	return GO_ON;
 }
 
 #endif

@@ -11,7 +11,7 @@
 #include "parse.h"
 
 #define BPF_MAP_TYPE_PROG_ARRAY 3
-#define FRAME_SIZE 128
+#define AGAIN_SIZE 128
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -25,7 +25,7 @@ static __always_inline int parse_only_v4(struct __sk_buff *skb, struct ov_config
 	int verdict = parse_v4(skb, cfg, ip, end, &total);
 
 	if (verdict != GO_ON)
-		return verdict;
+		return verdict == FROM_VIP ? pass(REASON_NOT_VIP) : verdict;
 	if (ip->protocol != IPPROTO_TCP)
 		return drop(REASON_NOT_TCP);
 	if ((void *)(tcp + 1) > end)
@@ -44,7 +44,7 @@ static __always_inline int parse_only_v6(struct __sk_buff *skb, struct ov_config
 	int verdict = parse_v6(skb, cfg, ip, end, &total);
 
 	if (verdict != GO_ON)
-		return verdict;
+		return verdict == FROM_VIP ? pass(REASON_NOT_VIP) : verdict;
 	if (ip->nexthdr != IPPROTO_TCP)
 		return drop(REASON_NOT_TCP);
 	if ((void *)(tcp + 1) > end)
@@ -87,7 +87,7 @@ int bench_bare(struct __sk_buff *skb)
 /* The frame that bench_again puts back, all of its `len` bytes. */
 struct again_frame {
 	__u32 len;
-	__u8 bytes[FRAME_SIZE];
+	__u8 bytes[AGAIN_SIZE];
 };
 
 struct {
@@ -117,7 +117,7 @@ int bench_again(struct __sk_buff *skb)
 	if (!f)
 		return TCX_NEXT;
 	len = f->len;
-	if (len == 0 || len > FRAME_SIZE)
+	if (len == 0 || len > AGAIN_SIZE)
 		return TCX_NEXT;
 	if (bpf_skb_store_bytes(skb, 0, f->bytes, len, 0))
 		return TCX_NEXT;

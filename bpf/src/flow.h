@@ -51,12 +51,14 @@ static __always_inline __u32 slot_of(__u64 hash)
 	return hash & (SLOT_COUNT - 1);
 }
 
-/* Every foreign segment pays for this one: a single multiplication. */
-static __always_inline __u32 closed_bucket_of(const struct ov_flow *f)
+/* What may be kept of this connection. Every foreign segment pays for this one: a
+ * single multiplication. */
+static __always_inline struct ov_trace *trace_of(const struct ov_flow *f)
 {
 	__u64 h = f->client.halves[1] ^ (__u64)f->client_port << 16 ^ f->vip_port;
+	__u32 bucket = (h * 0x9e3779b97f4a7c15ULL) >> (64 - TRACE_BITS);
 
-	return (h * 0x9e3779b97f4a7c15ULL) >> (64 - CLOSED_BUCKET_BITS);
+	return bpf_map_lookup_elem(&traces, &bucket);
 }
 
 /* The id of the node that answers for this connection, 0 if nobody does. */
@@ -73,6 +75,21 @@ static __always_inline __u32 primary_of(const struct ov_flow *f)
 static __always_inline __u32 now_seconds(void)
 {
 	return bpf_ktime_get_coarse_ns() / NSEC_PER_SEC;
+}
+
+/* Of that clock too, in 2^20 ns: about milliseconds. They begin anew after seven
+ * weeks, so that a trace may cost a look for nothing then. */
+#define TICK_SHIFT 20
+
+static __always_inline __u32 ticks_from_now(__u64 ns)
+{
+	return (bpf_ktime_get_coarse_ns() + ns) >> TICK_SHIFT;
+}
+
+/* Is that tick still to come? 0 never is. */
+static __always_inline bool is_ahead(__u32 tick)
+{
+	return tick && (__s32)(tick - ticks_from_now(0)) >= 0;
 }
 
 #endif

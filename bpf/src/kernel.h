@@ -36,16 +36,24 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
+	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
 enum {
 	BPF_ANY = 0,
+	BPF_NOEXIST = 1,
 	BPF_F_NO_PREALLOC = 1,
 	BPF_F_RECOMPUTE_CSUM = 1,
 	BPF_F_INGRESS = 1,
 	BPF_SK_STORAGE_GET_F_CREATE = 1,
 };
 #define BPF_F_CURRENT_NETNS (-1)
+#define CLOCK_MONOTONIC 1
+
+/* The kernel finds it in map values by its name. */
+struct bpf_timer {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
 
 /* Verdicts of a tcx program (linux/bpf.h, enum tcx_action_base). */
 #define TCX_NEXT (-1)

@@ -126,15 +126,56 @@ struct {
 	__type(value, struct ov_tombstone);
 } tombstones SEC(".maps");
 
-/* When a connection with this hash closed last, in seconds: spares foreign
- * segments the look into the tombstones. Collisions only cost that look. */
-#define CLOSED_BUCKET_BITS 16
+/* See struct ov_trace. */
+#define TRACE_BITS 16
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 << CLOSED_BUCKET_BITS);
+	__uint(max_entries, 1 << TRACE_BITS);
 	__type(key, __u32);
-	__type(value, __u32);
-} closed_at SEC(".maps");
+	__type(value, struct ov_trace);
+} traces SEC(".maps");
+
+/* (*) SYNs that wait for their primary's answer, and those that waited in vain a
+ * moment ago. Full: the next is answered at once (ANSWERED_UNTIMED). */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct ov_syn_key);
+	__type(value, struct ov_awaiting);
+} awaiting SEC(".maps");
+
+/* (*) SYN/ACKs that named us and have led to no socket yet. Full: the next is not
+ * kept (UNHEARD_FULL), so that it is not sent again if the client stays silent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct ov_flow);
+	__type(value, struct ov_unheard);
+} unheard SEC(".maps");
+
+/* By a hash of the client's address: 16 more bits of it, and above them the MAC
+ * that its last SYN came from. Of two clients in one place the later is known. */
+#define CLIENT_BITS 16
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << CLIENT_BITS);
+	__type(key, __u32);
+	__type(value, __u64);
+} clients SEC(".maps");
+
+/* Where one entry of unheard is made, which is too large for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ov_unheard);
+} drafts SEC(".maps");
+
+/* (*, in bytes) Full: the notice is lost, and counted (NOTICE_LOST). */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 18);
+} notices SEC(".maps");
 
 /* Bounded by the sockets there are. */
 struct {

@@ -3,8 +3,11 @@
  * onevip.bpf.c - the packet's way through a node: the table of contents.
  *
  *   parse    what is it?             parse.h
- *   SYN      a slot of ours?         answer.h: schedule.h names an owner,
+ *   SYN      is it ours to answer?   speculate.h: awaiting.h waits for another
+ *            yes                     answer.h: schedule.h names an owner,
  *                                    cookie.h seals it, rewrite.h sends it
+ *   SYN/ACK  of another member       evidence.h: a SYN is answered
+ *            names us                unheard.h: until the client is heard
  *   segment  a socket of ours?       reuse.h: unless the tuple is used again
  *            names us?               adopt.h: the kernel makes the socket
  *   ICMP     about a socket of ours? icmp.h
@@ -19,62 +22,45 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-#include "adopt.h"
-#include "answer.h"
 #include "ask.h"
+#include "evidence.h"
 #include "icmp.h"
 #include "sockets.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* The service of a SYN: as service_of, but the map is looked into only if the
- * services are many. */
-static __always_inline bool find_service(struct ov_config *cfg, struct ov_flow *f,
-					 struct ov_service *svc)
-{
-	struct ov_inline_service *s;
-	struct ov_service *found;
-
-	if (cfg->service_count == NO_INLINE) {
-		found = service_of(f);
-		if (found)
-			*svc = *found;
-		return found != NULL;
-	}
-	for (int i = 0; i < INLINE_SERVICES && i < cfg->service_count; i++) {
-		s = &cfg->services[i];
-		if (s->key.port != f->vip_port || s->key.vip.halves[1] != f->vip.halves[1] ||
-		    s->key.vip.halves[0] != f->vip.halves[0])
-			continue;
-		*svc = s->service;
-		return true;
-	}
-	return false;
-}
-
-/* A SYN. Only the slot's primary answers; the others look whether the tuple is
- * in use here, and remember what a later ACK can't tell. */
+/* A SYN. All look whether the tuple is in use here, and remember what a later ACK
+ * can't tell; who answers is in speculate.h. */
 static __noinline int on_syn(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg)
 {
-	bool primary = primary_of(&seg->flow) == cfg->self;
+	enum reason reason = part_in(cfg, &seg->flow);
 	struct ov_service svc;
 	struct options syn;
+	int verdict;
 	__u32 owner;
 
 	supersede(seg, cfg->lifetime);
+	forget_superseded(seg);
 	if (!find_service(cfg, &seg->flow, &svc))
-		return primary ? reply_rst(skb, seg, REASON_REFUSED_NO_SERVICE)
-			       : drop(REASON_NOT_PRIMARY);
+		return answers(reason) ? reply_rst(skb, seg, REASON_REFUSED_NO_SERVICE)
+				       : drop(REASON_NOT_PRIMARY);
 	if (!parse_options(skb, seg, &syn))
 		return drop(REASON_BAD_TCP_OPTIONS);
-	if (!syn.timestamps)
+	if (!syn.timestamps) {
 		record_syn(seg, &syn);
-	if (!primary)
-		return drop(REASON_NOT_PRIMARY);
+		if (is_copy(skb, &seg->flow))
+			return on_copy(seg);
+	}
+	note_client(skb, &seg->flow.client);
+	if (reason == REASON_AWAITING)
+		reason = await(skb, cfg, seg, &syn);
+	if (!answers(reason))
+		return drop(reason);
 	owner = pick_owner(&svc, &seg->flow);
 	if (owner == UNDECIDED)
 		return drop(REASON_NO_NODE);
-	return answer(skb, cfg, seg, &syn, owner);
+	verdict = answer(skb, cfg, seg, &syn, owner);
+	return verdict == GO_ON ? reply(skb, reason) : verdict;
 }
 
 /* No socket, or only a listener: ours to adopt, or nothing to us. */
@@ -85,6 +71,7 @@ static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *c
 	struct sock *listener;
 	int err;
 
+	learn(skb, cfg, seg);
 	if (!seg->ack || seg->rst || seg->syn ||
 	    cookie_owner(seg->ack_seq - 1) != cfg->self)
 		return not_ours(skb, cfg, seg, REASON_FOREIGN);
@@ -94,6 +81,8 @@ static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *c
 	if (err != COOKIE_VALID)
 		return not_ours(skb, cfg, seg, err);
 	listener = skc ? (struct sock *)bpf_skc_to_tcp_sock(skc) : NULL;
+	if (!listener)
+		forget_unheard(&seg->flow);
 	if (!listener)
 		return reply_rst(skb, seg, REASON_RESET_NO_LISTENER);
 	err = bpf_sk_assign_tcp_reqsk(skb, listener, &attrs, sizeof(attrs));
@@ -153,6 +142,8 @@ static __always_inline int on_v4(struct __sk_buff *skb, struct ov_config *cfg)
 	int verdict;
 
 	verdict = parse_v4(skb, cfg, ip, end, &total);
+	if (verdict == FROM_VIP)
+		return from_vip_v4(skb, cfg, ip, &seg, end);
 	if (verdict != GO_ON)
 		return verdict;
 	if (!cfg->self)
@@ -181,6 +172,8 @@ static __always_inline int on_v6(struct __sk_buff *skb, struct ov_config *cfg)
 	int verdict;
 
 	verdict = parse_v6(skb, cfg, ip, end, &total);
+	if (verdict == FROM_VIP)
+		return from_vip_v6(skb, cfg, ip, &seg, end);
 	if (verdict != GO_ON)
 		return verdict;
 	if (!cfg->self)

@@ -18,6 +18,7 @@
 
 /* No verdict yet. Verdicts are tcx actions, -1 to 7. */
 #define GO_ON (-100)
+#define FROM_VIP (-101) /* not for a VIP, but from one: evidence.h wants to see it */
 
 /* What the rest of the program needs of a segment; it stays true when helpers
  * make packet pointers invalid. Numbers in host order. */
@@ -74,7 +75,7 @@ static __always_inline int parse_v4(struct __sk_buff *skb, struct ov_config *cfg
 	if ((void *)(ip + 1) > end || ip->version != 4)
 		return pass(REASON_NOT_VIP);
 	if (!is_vip4(cfg, ip->daddr))
-		return pass(REASON_NOT_VIP);
+		return is_vip4(cfg, ip->saddr) ? FROM_VIP : pass(REASON_NOT_VIP);
 	if (ip->ihl != 5)
 		return drop(ip->ihl < 5 ? REASON_BAD_IP_HEADER : REASON_IP_OPTIONS);
 	if (ip->frag_off & bpf_htons(IP_MF_OR_OFFSET))
@@ -93,7 +94,7 @@ static __always_inline int parse_v6(struct __sk_buff *skb, struct ov_config *cfg
 	if ((void *)(ip + 1) > end || ip->version != 6)
 		return pass(REASON_NOT_VIP);
 	if (!is_vip6(cfg, &ip->daddr))
-		return pass(REASON_NOT_VIP);
+		return is_vip6(cfg, &ip->saddr) ? FROM_VIP : pass(REASON_NOT_VIP);
 	if (is_vip6(cfg, &ip->saddr))
 		return drop(REASON_LAND);
 	*total = sizeof(*ip) + bpf_ntohs(ip->payload_len);
@@ -141,17 +142,6 @@ static __always_inline int parse_tcp(struct tcphdr *tcp, __u32 l4_len, struct se
 	seg->flow.vip_port = tcp->dest;
 	return GO_ON;
 }
-
-/* TCP options of a SYN, or the timestamps of any segment. */
-struct options {
-	__u32 tsval;
-	__u32 tsecr;
-	__u16 mss; /* 0: none given */
-	__u8 wscale;
-	__u8 sack;
-	__u8 timestamps;
-	__u8 pad[3];
-};
 
 #define NO_WSCALE 15
 #define MAX_WSCALE 14 /* RFC 7323, 2.3 */

@@ -21,6 +21,10 @@
 	R(ECHO)		     /* ICMP echo, and this node answers it */                        \
 	/* sent out */                                                                        \
 	R(ANSWERED)	     /* SYN became a SYN/ACK */                                       \
+	R(ANSWERED_AS_FORMER) /* likewise: the slot was ours in the table before */           \
+	R(ANSWERED_FOR_PRIMARY) /* likewise: the primary is suspected, or is not waited for */ \
+	R(ANSWERED_SECOND_SYN) /* likewise: the primary has not answered the first */         \
+	R(ANSWERED_UNTIMED)  /* likewise: no room or timer to wait for the primary */        \
 	R(REFUSED_NO_SERVICE) /* SYN to a port without a service became a RST */              \
 	R(RESET_NO_LISTENER) /* valid cookie names us, but nobody listens: RST */             \
 	R(ASKED)	     /* another node's question became its answer */                  \
@@ -28,6 +32,9 @@
 	R(FOREIGN)	     /* another node's connection */                                  \
 	R(FOREIGN_ICMP)	     /* ICMP about another node's, or another node answers */         \
 	R(NOT_PRIMARY)	     /* SYN of another scheduler's slot */                            \
+	R(AWAITING)	     /* SYN waits for its primary's answer here */                    \
+	R(SYN_COPY)	     /* SYN sent to us by the scheduler that has named us */          \
+	R(MIRRORED)	     /* SYN/ACK of another member, seen */                            \
 	R(NO_NODE)	     /* no node may be picked */                                      \
 	R(NOT_READY)	     /* no id, slots or keys installed yet */                         \
 	R(COOKIE_EXPIRED)    /* names us, under a key no longer accepted */                   \
@@ -51,7 +58,11 @@
 	R(BAD_TCP_OPTIONS)   /* an option of length 0 or 1, or beyond the header */           \
 	R(REWRITE_FAILED)    /* no memory to rewrite the packet */                            \
 	R(ASK_OTHER)	     /* a question to another node, or to one that we were */         \
-	R(ASK_FORGED)	     /* a question under no key of ours, or with a wrong MAC */
+	R(ASK_FORGED)	     /* a question under no key of ours, or with a wrong MAC */                        \
+	/* not of a packet: beside it, or later */                                            \
+	R(SPECULATED)	     /* SYN/ACK given to the agent: the primary stayed silent */      \
+	R(NOTICE_LOST)	     /* the agent is away or behind: no room for a notice */          \
+	R(UNHEARD_FULL)	     /* no room to keep a SYN/ACK that named us */
 
 enum reason {
 #define REASON_ENUM(name) REASON_##name,

@@ -11,14 +11,10 @@
 #ifndef ONEVIP_REUSE_H
 #define ONEVIP_REUSE_H
 
-#include "rewrite.h"
-#include "cookie.h"
+#include "unheard.h"
 
 /* On the copy, so that it is not copied again if the old socket did not go. */
 #define MARK_AGAIN 0x4f4e4556 /* "ONEV" */
-
-/* No window reaches further than this (RFC 7323, 2.3). */
-#define MAX_WINDOW (1U << 30)
 
 static __noinline bool has_valid_cookie(struct __sk_buff *skb, struct ov_config *cfg,
 					struct segment *seg)
@@ -50,13 +46,12 @@ static __noinline int end_old(struct __sk_buff *skb, struct ov_config *cfg, stru
 }
 
 /* The tombstone of the segment's tuple, if it closed less than `lifetime` seconds
- * ago. The array spares nearly all others the look into the map. */
+ * ago. The trace spares nearly all others the look into the map. */
 static __always_inline struct ov_tombstone *find_tombstone(struct segment *seg, __u32 lifetime)
 {
-	__u32 bucket = closed_bucket_of(&seg->flow);
-	__u32 *at = bpf_map_lookup_elem(&closed_at, &bucket);
+	struct ov_trace *trace = trace_of(&seg->flow);
 
-	if (!at || !*at || (__s32)(now_seconds() - *at - lifetime) > 0)
+	if (!trace || !trace->closed || (__s32)(now_seconds() - trace->closed - lifetime) > 0)
 		return NULL;
 	return bpf_map_lookup_elem(&tombstones, &seg->flow);
 }

@@ -107,6 +107,21 @@ static __always_inline void write_v6(struct ipv6hdr *ip, struct ov_flow *f, __u3
 	__builtin_memcpy(&ip->daddr, back ? &f->client : &f->vip, sizeof(ip->daddr));
 }
 
+/* Writes all that stands in front of the TCP header, and the checksums. `was` is the
+ * Ethernet header of the packet that `out` takes the place of. */
+static __always_inline void write_headers(const struct ether_out *was, struct segment *seg,
+					  struct packet_out *out, __u32 tcp_len, bool back)
+{
+	set_tcp_checksum(&seg->flow, out, tcp_len);
+	if (seg->v6) {
+		write_ethernet(was, &out->eth6, back);
+		write_v6(&out->v6, &seg->flow, tcp_len, back);
+	} else {
+		write_ethernet(was, &out->eth4, back);
+		write_v4(&out->v4, &seg->flow, tcp_len, back);
+	}
+}
+
 /*
  * Replaces the packet by `out`, of whose TCP header and options tcp_len bytes
  * count. False if it could not be rewritten. CHECKSUM_COMPLETE leaves out the
@@ -117,18 +132,11 @@ static __noinline bool replace_packet(struct __sk_buff *skb, struct segment *seg
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 
-	set_tcp_checksum(&seg->flow, out, tcp_len);
 	if (tcp_len < sizeof(out->h) || tcp_len > sizeof(out->h) + sizeof(out->options))
 		return false;
 	if (data + sizeof(struct ether_out) > end)
 		return false;
-	if (seg->v6) {
-		write_ethernet(data, &out->eth6, back);
-		write_v6(&out->v6, &seg->flow, tcp_len, back);
-	} else {
-		write_ethernet(data, &out->eth4, back);
-		write_v4(&out->v4, &seg->flow, tcp_len, back);
-	}
+	write_headers(data, seg, out, tcp_len, back);
 	if (skb->len != seg->l4 + tcp_len && bpf_skb_change_tail(skb, seg->l4 + tcp_len, 0))
 		return false;
 	if (seg->v6)

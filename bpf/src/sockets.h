@@ -7,7 +7,7 @@
 #ifndef ONEVIP_SOCKETS_H
 #define ONEVIP_SOCKETS_H
 
-#include "flow.h"
+#include "service.h"
 
 /* Of the network namespace that this object was loaded for; tracing programs see
  * all of them. */
@@ -42,13 +42,6 @@ static __always_inline bool is_local(const struct ov_flow *f)
 	return f->client.halves[0] == f->vip.halves[0] && f->client.halves[1] == f->vip.halves[1];
 }
 
-static __always_inline struct ov_service *service_of(const struct ov_flow *f)
-{
-	struct ov_service_key key = { .vip = f->vip, .port = f->vip_port };
-
-	return bpf_map_lookup_elem(&services, &key);
-}
-
 static __always_inline void opened(struct ov_service *svc, struct ov_flow *f)
 {
 	__u32 id = svc->id, primary = primary_of(f);
@@ -59,6 +52,7 @@ static __always_inline void opened(struct ov_service *svc, struct ov_flow *f)
 		__sync_fetch_and_add(&by->count[primary & 0xff], 1);
 	if (n)
 		__sync_fetch_and_add(&n->opened, 1);
+	bpf_map_delete_elem(&unheard, f);
 }
 
 /* Remembers the ISN: what arrived in all, taken from where the stream ends. */
@@ -67,14 +61,14 @@ static __always_inline void closed(struct ov_service *svc, struct ov_flow *f,
 {
 	struct ov_conns *n;
 	struct ov_tombstone t = {};
-	__u32 id = svc->id, bucket = closed_bucket_of(f), *at;
+	__u32 id = svc->id;
+	struct ov_trace *trace = trace_of(f);
 
 	t.rcv_nxt = tp->rcv_nxt;
 	t.isn = t.rcv_nxt - (__u32)tp->bytes_received - 1;
 	bpf_map_update_elem(&tombstones, f, &t, BPF_ANY);
-	at = bpf_map_lookup_elem(&closed_at, &bucket);
-	if (at)
-		*at = bpf_ktime_get_ns() / NSEC_PER_SEC;
+	if (trace)
+		trace->closed = bpf_ktime_get_ns() / NSEC_PER_SEC;
 	n = bpf_map_lookup_elem(&conns, &id);
 	if (n)
 		__sync_fetch_and_add(&n->closed, 1);

@@ -75,11 +75,16 @@ struct ov_config {
 	__be32 vip4[INLINE_VIPS];
 	union ov_addr vip6[INLINE_VIPS];
 	struct ov_inline_service services[INLINE_SERVICES];
+	__u64 suspected[NODE_COUNT / 64]; /* by node id, a bit each: these don't answer SYNs */
+	__u64 delay;	  /* in nanoseconds: how long a secondary waits for its primary */
+	__u32 speculates; /* 0: a secondary does not answer */
+	__u32 pad;
 };
 
 struct ov_slots {
 	__u8 primary[SLOT_COUNT];
 	__u8 secondary[SLOT_COUNT];
+	__u8 former[SLOT_COUNT]; /* the primary before: answers too until all know the new one */
 };
 
 /* Which bank is in force: one word each, so a change takes effect at once. */
@@ -154,6 +159,63 @@ struct ov_tombstone {
 	__u32 rcv_nxt;	  /* where it ended */
 	__u32 superseded; /* 1: the tuple was seen in use again */
 	__u32 pad;
+};
+
+/* TCP options of a SYN, or the timestamps of any segment. */
+struct options {
+	__u32 tsval;
+	__u32 tsecr;
+	__u16 mss; /* 0: none given */
+	__u8 wscale;
+	__u8 sack;
+	__u8 timestamps;
+	__u8 pad[3];
+};
+
+#define ETHERNET_SIZE 14
+#define FRAME_SIZE 96 /* the longest SYN/ACK of ours is 94 */
+
+/* A SYN that its slot's primary should answer: all that the secondary needs if
+ * nothing is seen of that. */
+struct ov_awaiting {
+	struct bpf_timer timer;
+	struct options syn;
+	__u8 ethernet[ETHERNET_SIZE]; /* the SYN's header */
+	__u8 v6;
+	__u8 ecn_setup;
+	__u8 answered; /* the time was up, and the secondary has answered */
+	__u8 pad[7];
+};
+
+/* A SYN/ACK that named us, while there is no socket. */
+struct ov_unheard {
+	__u64 at;     /* CLOCK_MONOTONIC, in nanoseconds */
+	__u32 isn;    /* the client's */
+	__u32 answer; /* the cookie in it */
+	__u32 len;
+	__u32 pad;
+	__u8 frame[FRAME_SIZE]; /* as it is to be sent again */
+};
+
+/* What may be kept of the connections with one hash, so that others are spared
+ * the look into those maps. Collisions only cost that look. */
+struct ov_trace {
+	__u32 closed;  /* tombstones: the second in which one closed last */
+	__u32 awaited; /* awaiting: the tick until which there may be one */
+	__u32 unheard; /* likewise */
+	__u32 pad;
+};
+
+/* To the agent: something to do that no BPF program can. */
+struct ov_notice {
+	__u64 at; /* CLOCK_MONOTONIC, in nanoseconds */
+	__u32 kind;
+	__u32 len; /* of frame */
+	struct ov_flow flow;
+	__u8 primary; /* of the flow's slot */
+	__u8 owner;
+	__u8 pad[6];
+	__u8 frame[FRAME_SIZE];
 };
 
 /* Put on a socket whose tuple saw a SYN: the ISN of the client's new attempt. */

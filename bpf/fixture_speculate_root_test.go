@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/gopacket/gopacket/layers"
+
+	"github.com/onevip/onevip/topology"
+)
+
+// rigThird is a node that has to do with a slot, and is never picked.
+const rigThird topology.NodeID = 11
+
+// roles gives all slots to the same nodes.
+func (r *rig) roles(t testing.TB, s Slot) {
+	t.Helper()
+	table := make([]Slot, topology.SlotCount)
+	for i := range table {
+		table[i] = s
+	}
+	if err := r.f.SetSlots(table); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newSecondary is a rig whose node is the secondary of all slots.
+func newSecondary(t *testing.T, delay time.Duration) *rig {
+	t.Helper()
+	r := newRig(t)
+	r.roles(t, Slot{Primary: rigThird, Secondary: rigSelf})
+	r.speculate(t, Speculation{Delay: delay})
+	return r
+}
+
+func (r *rig) speculate(t testing.TB, s Speculation) {
+	t.Helper()
+	if err := r.f.SetSpeculation(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaits tells whether the SYN with this ISN waits for an answer.
+func (r *rig) awaits(t testing.TB, f family, isn uint32) bool {
+	t.Helper()
+	var w onevipOvAwaiting
+	err := r.f.objs.Awaiting.Lookup(onevipOvSynKey{Flow: f.flow(webPort), Isn: isn}, &w)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// readNotices gives the notices of the rig as they come.
+func (r *rig) readNotices(t *testing.T) <-chan Notice {
+	t.Helper()
+	reader, err := r.f.Notices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	notices, done := make(chan Notice, 64), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			n, err := reader.Read()
+			if err != nil {
+				if !errors.Is(err, os.ErrClosed) {
+					t.Error(err)
+				}
+				return
+			}
+			notices <- n
+		}
+	}()
+	t.Cleanup(func() {
+		if err := reader.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+	})
+	return notices
+}
+
+func nextNotice(t testing.TB, notices <-chan Notice) Notice {
+	t.Helper()
+	select {
+	case n := <-notices:
+		return n
+	case <-time.After(5 * time.Second):
+		t.Fatal("no notice within 5 s")
+		return Notice{}
+	}
+}
+
+func (r *rig) counted(t testing.TB, reason Reason) uint64 {
+	t.Helper()
+	n, err := r.f.reason(reason)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// What the primary leaves unanswered becomes the very SYN/ACK that an answer on the
+// spot would have been, for whatever the SYN offered.
+func TestFixtureSpeculation(t *testing.T) {
+	r := newSecondary(t, 5*time.Millisecond)
+	notices := r.readNotices(t)
+	for _, f := range families {
+		r.run(t, f.name, func(t *testing.T) {
+			for i, o := range offers() {
+				if i%61 != 0 {
+					continue
+				}
+				before := r.counted(t, ReasonSpeculated)
+				r.expect(t, f.segment(o.port, o.syn()), ReasonAwaiting)
+				n := nextNotice(t, notices)
+				c := o.cookie(f, rigOther, 100)
+				expectFrame(t, f.answer(o.port, o.synAck(c, testKeys(100).Current, f.ownMSS(), 7)), n.Frame)
+				want := Notice{Kind: NoticeSend, At: n.At, Flow: Flow{f.from(), f.to(o.port)}, Primary: rigThird, Owner: rigOther, Frame: n.Frame}
+				if !equalNotices(n, want) {
+					t.Fatalf("notice %+v, want %+v", n, want)
+				}
+				waitFor(t, "the speculation is counted", func() bool { return r.counted(t, ReasonSpeculated) == before+1 })
+				r.check(r.f.objs.Awaiting.Delete(onevipOvSynKey{Flow: f.flow(o.port), Isn: o.isn})) // makes room
+			}
+		})
+	}
+}
+
+func equalNotices(a, b Notice) bool {
+	return a.Kind == b.Kind && a.At == b.At && a.Flow == b.Flow && a.Primary == b.Primary && a.Owner == b.Owner && bytes.Equal(a.Frame, b.Frame)
+}
+
+// The answer that a node gives for another is accepted by the owner that it names.
+func TestFixtureSpeculationIsAccepted(t *testing.T) {
+	r := newSecondary(t, 5*time.Millisecond)
+	notices := r.readNotices(t)
+	r.setOwner(t, quietService, rigSelf)
+	for _, f := range families {
+		for _, timestamps := range []bool{true, false} {
+			o := plainOffer(quietPort)
+			o.timestamps = timestamps
+			r.expect(t, f.segment(quietPort, o.syn()), ReasonAwaiting)
+			if n := nextNotice(t, notices); n.Owner != rigSelf {
+				t.Fatalf("names node %d, want %d", n.Owner, rigSelf)
+			}
+			c := o.cookie(f, rigSelf, 100)
+			r.expect(t, f.segment(quietPort, c.ack(testKeys(100).Current)), ReasonResetNoListener)
+		}
+	}
+}
+
+// Evidence of an answer ends the waiting; what only looks like it does not.
+func TestFixtureEvidence(t *testing.T) {
+	r := newSecondary(t, time.Minute)
+	key := testKeys(100).Current
+	for _, f := range families {
+		for _, timestamps := range []bool{true, false} {
+			o := plainOffer(webPort)
+			o.timestamps = timestamps
+			syn := f.segment(webPort, o.syn())
+			c := o.cookie(f, rigOther, 100)
+			ack, synAck := c.ack(key), o.synAck(c, key, f.ownMSS(), 7)
+			change := func(tcp layers.TCP, edit func(*layers.TCP)) layers.TCP { edit(&tcp); return tcp }
+			elsewhere := f
+			elsewhere.client = f.remote().client
+			tests := []struct {
+				name   string
+				frame  []byte
+				reason Reason
+				ends   bool
+			}{
+				{"the client's ACK", f.segment(webPort, ack), ReasonForeign, true},
+				{"the mirrored SYN/ACK", f.mirrored(webPort, synAck), ReasonMirrored, true},
+				{"an ACK of another sequence number", f.segment(webPort, change(ack, func(tcp *layers.TCP) { tcp.Seq++ })), ReasonForeign, false},
+				{"an ACK with a forged cookie", f.segment(webPort, change(ack, func(tcp *layers.TCP) { tcp.Ack ^= 1 })), ReasonForeign, false},
+				{"another client's ACK", elsewhere.segment(webPort, ack), ReasonForeign, false},
+				{"a RST", f.segment(webPort, change(ack, func(tcp *layers.TCP) { tcp.RST = true })), ReasonForeign, false},
+				{"a SYN/ACK to another ISN", f.mirrored(webPort, change(synAck, func(tcp *layers.TCP) { tcp.Ack++ })), ReasonMirrored, false},
+				{"a SYN/ACK to another client", elsewhere.mirrored(webPort, synAck), ReasonMirrored, false},
+				{"a SYN/ACK of another port", f.mirrored(quietPort, synAck), ReasonMirrored, false},
+				{"a segment that is no SYN/ACK", f.mirrored(webPort, change(synAck, func(tcp *layers.TCP) { tcp.SYN = false })), ReasonNotVIP, false},
+			}
+			for _, tt := range tests {
+				r.run(t, f.name+" "+tt.name, func(t *testing.T) {
+					r.expect(t, syn, ReasonAwaiting)
+					r.expect(t, tt.frame, tt.reason)
+					if waits := r.awaits(t, f, o.isn); waits == tt.ends {
+						t.Fatalf("timestamps=%t: the SYN waits: %t, want %t", timestamps, waits, !tt.ends)
+					}
+					r.expect(t, f.mirrored(webPort, synAck), ReasonMirrored)
+				})
+			}
+		}
+	}
+}
+
+// A member that is named gets a copy of a SYN without timestamps from whoever
+// answers it: that is no second SYN, and shows that the first is answered.
+func TestFixtureCopiedSYN(t *testing.T) {
+	r := newSecondary(t, time.Minute)
+	for _, f := range families {
+		o := plainOffer(webPort)
+		o.timestamps = false
+		tcp := o.syn()
+		tcp.SrcPort, tcp.DstPort = clientPort, webPort
+		copied := inbound(f.client, f.vip)
+		copied.fromMAC = otherMAC[:]
+		r.roles(t, Slot{Primary: rigOther, Secondary: rigSelf})
+		r.expect(t, f.segment(webPort, o.syn()), ReasonAwaiting)
+		r.expect(t, copied.tcp(tcp, nil), ReasonSYNCopy)
+		if r.awaits(t, f, o.isn) {
+			t.Fatalf("%s: the SYN still waits", f.name)
+		}
+		r.roles(t, Slot{Primary: rigSelf, Former: rigOther})
+		r.expect(t, copied.tcp(tcp, nil), ReasonSYNCopy)
+	}
+}
+
+// The ways in which a SYN does not wait.
+func TestFixtureAnsweredAtOnce(t *testing.T) {
+	r := newSecondary(t, time.Minute)
+	key := testKeys(100).Current
+	for _, f := range families {
+		o := plainOffer(webPort)
+		syn := f.segment(webPort, o.syn())
+		answer := f.answer(webPort, o.synAck(o.cookie(f, rigOther, 100), key, f.ownMSS(), 7))
+		unknown := f.segment(noPort, o.syn())
+		r.run(t, f.name+" seen twice", func(t *testing.T) {
+			r.expect(t, syn, ReasonAwaiting)
+			expectFrame(t, answer, r.expect(t, syn, ReasonAnsweredSecondSYN).frame)
+			r.expect(t, unknown, ReasonNotPrimary)
+		})
+		r.run(t, f.name+" suspected", func(t *testing.T) {
+			r.check(r.f.SetSuspected([]topology.NodeID{rigThird}))
+			defer func() { r.check(r.f.SetSuspected(nil)) }()
+			expectFrame(t, answer, r.expect(t, syn, ReasonAnsweredForPrimary).frame)
+			r.expect(t, unknown, ReasonRefusedNoService)
+		})
+		r.run(t, f.name+" another is suspected", func(t *testing.T) {
+			r.check(r.f.SetSuspected([]topology.NodeID{rigThird - 1, rigThird + 1, rigThird + 64, topology.MaxNodeID}))
+			defer func() { r.check(r.f.SetSuspected(nil)) }()
+			o := o
+			o.isn++
+			r.expect(t, f.segment(webPort, o.syn()), ReasonAwaiting)
+		})
+		r.run(t, f.name+" no delay", func(t *testing.T) {
+			r.speculate(t, Speculation{})
+			defer r.speculate(t, Speculation{Delay: time.Minute})
+			expectFrame(t, answer, r.expect(t, syn, ReasonAnsweredForPrimary).frame)
+		})
+		r.run(t, f.name+" off", func(t *testing.T) {
+			r.speculate(t, Speculation{Off: true})
+			defer r.speculate(t, Speculation{Delay: time.Minute})
+			r.expect(t, syn, ReasonNotPrimary)
+		})
+		r.run(t, f.name+" former primary", func(t *testing.T) {
+			defer r.roles(t, Slot{Primary: rigThird, Secondary: rigSelf})
+			r.roles(t, Slot{Primary: rigThird, Secondary: rigOther, Former: rigSelf})
+			expectFrame(t, answer, r.expect(t, syn, ReasonAnsweredAsFormer).frame)
+			r.roles(t, Slot{Primary: rigThird, Secondary: rigSelf, Former: rigSelf})
+			r.expect(t, syn, ReasonAnsweredAsFormer)
+			r.expect(t, unknown, ReasonRefusedNoService)
+		})
+	}
+}
+
+// A SYN that the client sends again is not made to wait a second time.
+func TestFixtureResentAfterSpeculation(t *testing.T) {
+	r := newSecondary(t, 5*time.Millisecond)
+	notices := r.readNotices(t)
+	for _, f := range families {
+		o := plainOffer(webPort)
+		r.expect(t, f.segment(webPort, o.syn()), ReasonAwaiting)
+		nextNotice(t, notices)
+		r.expect(t, f.segment(webPort, o.syn()), ReasonAnsweredSecondSYN)
+		o.isn++
+		r.expect(t, f.segment(webPort, o.syn()), ReasonAwaiting)
+		nextNotice(t, notices)
+	}
+}
+
+// No room to wait: the SYN is answered.
+func TestFixtureTooManyAwait(t *testing.T) {
+	r := newSecondary(t, time.Minute)
+	f := families[0]
+	room := int(r.f.objs.Awaiting.MaxEntries())
+	for i := range room {
+		o := plainOffer(webPort)
+		o.isn = uint32(i)
+		r.expect(t, f.segment(webPort, o.syn()), ReasonAwaiting)
+	}
+	o := plainOffer(webPort)
+	answer := f.answer(webPort, o.synAck(o.cookie(f, rigOther, 100), testKeys(100).Current, f.ownMSS(), 7))
+	expectFrame(t, answer, r.expect(t, f.segment(webPort, o.syn()), ReasonAnsweredUntimed).frame)
+}
+
+// Nobody may be picked, or nobody reads: that is counted.
+func TestFixtureSpeculationInVain(t *testing.T) {
+	r := newSecondary(t, time.Millisecond)
+	f := families[0]
+	o := plainOffer(webPort)
+	r.setOwner(t, webService)
+	r.expect(t, f.segment(webPort, o.syn()), ReasonAwaiting)
+	waitFor(t, "nobody is picked", func() bool { return r.counted(t, ReasonNoNode) == 1 })
+
+	r.setOwner(t, webService, rigOther)
+	for isn := range uint32(30) { // a page holds 24 notices
+		o.isn = 100 + isn
+		r.expect(t, f.segment(webPort, o.syn()), ReasonAwaiting)
+	}
+	waitFor(t, "notices are lost", func() bool { return r.counted(t, ReasonNoticeLost) > 0 })
+	waitFor(t, "all SYNs had their time", func() bool {
+		return r.counted(t, ReasonNoticeLost)+r.counted(t, ReasonSpeculated) == 30
+	})
+}
