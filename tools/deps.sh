@@ -25,6 +25,8 @@ sysctl              procps
 tcpdump             tcpdump
 jq                  jq
 ffmpeg              ffmpeg
+spin                spin
+gcc                 gcc
 "
 
 PATH=$PATH:/usr/sbin:/sbin
