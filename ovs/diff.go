@@ -18,6 +18,9 @@ const (
 	RemoveGroup  Op = "remove group"
 )
 
+// touchFlow writes what is there already; if it is not, or not ours, nothing.
+const touchFlow Op = "touch flow"
+
 // Change is one step from one pipeline to another.
 type Change struct {
 	Op    Op

@@ -7,7 +7,7 @@
 //   - Diff compares two pipelines, pure.
 //   - EnsureBridge prepares a bridge through OVSDB; Listen accepts the OpenFlow
 //     connection that the bridge then opens; Session.Apply installs a pipeline
-//     as one bundle.
+//     as one bundle; Session.Settle waits until the packets follow it.
 //   - Speaker speaks ARP and neighbour discovery for the VIPs: it announces them
 //     and answers neighbour solicitations.
 //

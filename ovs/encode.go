@@ -105,6 +105,10 @@ func flowMod(c Change, xid uint32) ([]byte, error) {
 		return marshal(mod)
 	}
 	mod.Cookie = uint64(c.Flow.Cookie)
+	if c.Op == touchFlow {
+		mod.Command = of.FC_MODIFY_STRICT
+		mod.Cookie, mod.CookieMask = uint64(cookieMark), uint64(cookieMarkMask)
+	}
 	actions, err := encodeActions(c.Flow.Actions)
 	if err != nil {
 		return nil, err

@@ -81,7 +81,7 @@ func want(t *testing.T, who string, got []net.HardwareAddr, dst net.HardwareAddr
 // has seen it: what floods in ignorance is no mirror.
 func teach(t *testing.T, watcher *ovstest.Tap, taps map[*ovstest.Tap]net.HardwareAddr) {
 	t.Helper()
-	mark := uint16(3100)
+	mark := uint16(100) // below the marks of streams
 	for tap, mac := range taps {
 		mark++
 		tap.Send(t, tcpFrame(t, mac, broadcast, nowhere, nowhere, mark))

@@ -28,6 +28,7 @@ func TestSession(t *testing.T) {
 	}{
 		{"operator's flows stay", testOperatorsFlows},
 		{"apply twice sends nothing", testApplyTwice},
+		{"settle changes nothing", testSettleChangesNothing},
 		{"bundle error", testBundleError},
 		{"port events", testPortEvents},
 	} {
@@ -90,6 +91,27 @@ func checkRounds(t *testing.T, s *ovs.Session) {
 			t.Errorf("round %d in %v", flow.Cookie.Round(), flow)
 		}
 	}
+}
+
+// testSettleChangesNothing: the flow that it writes again is as it was, and none
+// comes to be where there is none of ours.
+func testSettleChangesNothing(t *testing.T, f *fixture, s *ovs.Session) {
+	const operators = "cookie=0x99, table=2, priority=0 actions=drop" // at the place of that flow
+	for _, prepare := range []func(){
+		func() { apply(t, f, s) },
+		func() { f.sw.Ofctl(t, "del-flows", "br0") },
+		func() { f.sw.Ofctl(t, "add-flow", "br0", operators) },
+	} {
+		prepare()
+		before := lines(f.sw.Ofctl(t, "--no-stats", "dump-flows", "br0"))
+		if err := s.Settle(t.Context(), f.sw.DB, never); err != nil {
+			t.Fatal(err)
+		}
+		if after := lines(f.sw.Ofctl(t, "--no-stats", "dump-flows", "br0")); !slices.Equal(before, after) {
+			t.Errorf("before:\n%s\nafter:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+		}
+	}
+	f.sw.Ofctl(t, "del-flows", "br0")
 }
 
 func testOperatorsFlows(t *testing.T, f *fixture, s *ovs.Session) {
