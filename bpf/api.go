@@ -15,6 +15,9 @@ type Service struct {
 	VIPs   []netip.Addr
 	Port   uint16
 	Policy topology.Policy
+	// Replay: a request may run twice, so that a young connection of a failed owner may
+	// be adopted even if its request had reached that one.
+	Replay bool
 }
 
 // Load is one node that may be picked for a service. A node that must not be
@@ -69,6 +72,8 @@ type Self struct {
 type Flow struct {
 	Client, VIP netip.AddrPort
 }
+
+func (f Flow) String() string { return f.Client.String() + " to " + f.VIP.String() }
 
 // Counts are per-service totals of this node since its programs were loaded.
 type Counts struct {

@@ -64,6 +64,9 @@ type benchOvConfig struct {
 	Vip6Count    uint16
 	MoreVips     uint32
 	ServiceCount uint32
+	StoodDown    uint32
+	Failed       uint32
+	Cleared      uint64
 	Keys         [4]struct {
 		_     structs.HostLayout
 		K0    uint64
@@ -82,12 +85,18 @@ type benchOvConfig struct {
 	Delay      uint64
 	Speculates uint32
 	Pad        uint32
+	Watch      [1024]uint8
 }
 
 type benchOvConns struct {
 	_      structs.HostLayout
 	Opened uint64
 	Closed uint64
+}
+
+type benchOvFailed struct {
+	_    structs.HostLayout
+	Acts [256][128]uint8
 }
 
 type benchOvFlow struct {
@@ -103,6 +112,20 @@ type benchOvGlobals struct {
 	_      structs.HostLayout
 	Config uint32
 	Slots  uint32
+}
+
+type benchOvGuarded struct {
+	_       structs.HostLayout
+	Isn     uint32
+	Ack     uint32
+	Seq     uint32
+	Tsval   uint32
+	Tsecr   uint32
+	Seen    uint32
+	Noticed uint32
+	Mac     [6]uint8
+	Owner   uint8
+	Flags   uint8
 }
 
 type benchOvLoads struct {
@@ -144,6 +167,8 @@ type benchOvService struct {
 	_      structs.HostLayout
 	Id     uint32
 	Policy uint32
+	Replay uint32
+	Pad    uint32
 }
 
 type benchOvServiceKey struct {
@@ -217,8 +242,10 @@ const (
 	benchMapConfigs        = "configs"
 	benchMapConns          = "conns"
 	benchMapDrafts         = "drafts"
+	benchMapFailed         = "failed"
 	benchMapFrames         = "frames"
 	benchMapGlobals        = "globals"
+	benchMapGuarded        = "guarded"
 	benchMapLoads          = "loads"
 	benchMapMarks          = "marks"
 	benchMapMembers        = "members"
@@ -228,6 +255,7 @@ const (
 	benchMapSlots          = "slots"
 	benchMapSourceHash     = "source_hash"
 	benchMapSynRecords     = "syn_records"
+	benchMapTally          = "tally"
 	benchMapTargets        = "targets"
 	benchMapTombstones     = "tombstones"
 	benchMapTraces         = "traces"
@@ -297,8 +325,10 @@ type benchMapSpecs struct {
 	Configs    *ebpf.MapSpec `ebpf:"configs"`
 	Conns      *ebpf.MapSpec `ebpf:"conns"`
 	Drafts     *ebpf.MapSpec `ebpf:"drafts"`
+	Failed     *ebpf.MapSpec `ebpf:"failed"`
 	Frames     *ebpf.MapSpec `ebpf:"frames"`
 	Globals    *ebpf.MapSpec `ebpf:"globals"`
+	Guarded    *ebpf.MapSpec `ebpf:"guarded"`
 	Loads      *ebpf.MapSpec `ebpf:"loads"`
 	Marks      *ebpf.MapSpec `ebpf:"marks"`
 	Members    *ebpf.MapSpec `ebpf:"members"`
@@ -308,6 +338,7 @@ type benchMapSpecs struct {
 	Slots      *ebpf.MapSpec `ebpf:"slots"`
 	SourceHash *ebpf.MapSpec `ebpf:"source_hash"`
 	SynRecords *ebpf.MapSpec `ebpf:"syn_records"`
+	Tally      *ebpf.MapSpec `ebpf:"tally"`
 	Targets    *ebpf.MapSpec `ebpf:"targets"`
 	Tombstones *ebpf.MapSpec `ebpf:"tombstones"`
 	Traces     *ebpf.MapSpec `ebpf:"traces"`
@@ -349,8 +380,10 @@ type benchMaps struct {
 	Configs    *ebpf.Map `ebpf:"configs"`
 	Conns      *ebpf.Map `ebpf:"conns"`
 	Drafts     *ebpf.Map `ebpf:"drafts"`
+	Failed     *ebpf.Map `ebpf:"failed"`
 	Frames     *ebpf.Map `ebpf:"frames"`
 	Globals    *ebpf.Map `ebpf:"globals"`
+	Guarded    *ebpf.Map `ebpf:"guarded"`
 	Loads      *ebpf.Map `ebpf:"loads"`
 	Marks      *ebpf.Map `ebpf:"marks"`
 	Members    *ebpf.Map `ebpf:"members"`
@@ -360,6 +393,7 @@ type benchMaps struct {
 	Slots      *ebpf.Map `ebpf:"slots"`
 	SourceHash *ebpf.Map `ebpf:"source_hash"`
 	SynRecords *ebpf.Map `ebpf:"syn_records"`
+	Tally      *ebpf.Map `ebpf:"tally"`
 	Targets    *ebpf.Map `ebpf:"targets"`
 	Tombstones *ebpf.Map `ebpf:"tombstones"`
 	Traces     *ebpf.Map `ebpf:"traces"`
@@ -377,8 +411,10 @@ func (m *benchMaps) Close() error {
 		m.Configs,
 		m.Conns,
 		m.Drafts,
+		m.Failed,
 		m.Frames,
 		m.Globals,
+		m.Guarded,
 		m.Loads,
 		m.Marks,
 		m.Members,
@@ -388,6 +424,7 @@ func (m *benchMaps) Close() error {
 		m.Slots,
 		m.SourceHash,
 		m.SynRecords,
+		m.Tally,
 		m.Targets,
 		m.Tombstones,
 		m.Traces,

@@ -111,11 +111,14 @@ func (b *benchmark) runCases() ([]runCase, error) {
 	primary := func(id topology.NodeID) func() error { return func() error { return b.setPrimary(id) } }
 	foreign := func(f benchFlow) ([]byte, error) { return f.stranger().segment(data) }
 	own := func(f benchFlow) ([]byte, error) { return f.segment(data) }
+	guard := func() error { return b.setRoles(benchSelf+1, benchSelf) }
 	syn := func(f benchFlow) ([]byte, error) { return f.stranger().syn() }
 	return b.makeCases([]caseRecipe{
 		{"bare", "looks at the Ethernet type, drops", b.tools.Bare, 0, foreign, noReason, nil},
 		{"foreign", "another node's segment -> drop", filter, 0, foreign, ReasonForeign, nil},
 		{"foreign6", "the same, IPv6", filter, 1, foreign, ReasonForeign, nil},
+		{"guarded", "the same, of a slot that we guard", filter, 0, foreign, ReasonForeign, guard},
+		{"guarded6", "the same, IPv6", filter, 1, foreign, ReasonForeign, guard},
 		{"own", "segment of our socket -> up", filter, 0, own, ReasonOwn, nil},
 		{"own6", "the same, IPv6", filter, 1, own, ReasonOwn, nil},
 		{"foreign_syn", "SYN of another's slot -> drop", filter, 0, syn, ReasonNotPrimary, primary(benchSelf + 1)},
@@ -160,10 +163,12 @@ func (b *benchmark) makeCases(recipes []caseRecipe) ([]runCase, error) {
 	return cases, nil
 }
 
-func (b *benchmark) setPrimary(id topology.NodeID) error {
+func (b *benchmark) setPrimary(id topology.NodeID) error { return b.setRoles(id, 0) }
+
+func (b *benchmark) setRoles(primary, secondary topology.NodeID) error {
 	table := make([]Slot, topology.SlotCount)
 	for i := range table {
-		table[i].Primary = id
+		table[i] = Slot{Primary: primary, Secondary: secondary}
 	}
 	return b.f.SetSlots(table)
 }

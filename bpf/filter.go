@@ -52,6 +52,9 @@ type Options struct {
 	// NoticeBytes is how much the agent can be behind in reading notices: 262144.
 	// A power of two of whole pages.
 	NoticeBytes uint32
+	// Guarded is the most connections of other nodes that are remembered: 65536; 120
+	// bytes each.
+	Guarded uint32
 }
 
 // Filter is the loaded program of one node, attached to its interface. Its
@@ -66,6 +69,9 @@ type Filter struct {
 	globals onevipOvGlobals
 	offsets map[uint32]int64        // of the active count, by service; see SetActive
 	resent  map[onevipOvFlow]resent // see Unheard
+	slots   onevipOvSlots           // in force; those of before are in the other bank
+	before  onevipOvSlots
+	failed  onevipOvFailed // in force
 }
 
 // Open loads the programs, or takes over what an earlier process left pinned,
@@ -147,6 +153,7 @@ func (o Options) bound(spec *ebpf.CollectionSpec) error {
 		"awaiting":    orDefault(o.Awaiting, 16384),
 		"unheard":     orDefault(o.Unheard, 16384),
 		"notices":     orDefault(o.NoticeBytes, 262144),
+		"guarded":     orDefault(o.Guarded, 65536),
 	}
 	for name, size := range sizes {
 		m, ok := spec.Maps[name]

@@ -58,6 +58,9 @@ type onevipOvConfig struct {
 	Vip6Count    uint16
 	MoreVips     uint32
 	ServiceCount uint32
+	StoodDown    uint32
+	Failed       uint32
+	Cleared      uint64
 	Keys         [4]onevipOvKey
 	Vip4         [8]uint32
 	Vip6         [8]onevipOvAddr
@@ -70,12 +73,18 @@ type onevipOvConfig struct {
 	Delay      uint64
 	Speculates uint32
 	Pad        uint32
+	Watch      [1024]uint8
 }
 
 type onevipOvConns struct {
 	_      structs.HostLayout
 	Opened uint64
 	Closed uint64
+}
+
+type onevipOvFailed struct {
+	_    structs.HostLayout
+	Acts [256][128]uint8
 }
 
 type onevipOvFlow struct {
@@ -91,6 +100,20 @@ type onevipOvGlobals struct {
 	_      structs.HostLayout
 	Config uint32
 	Slots  uint32
+}
+
+type onevipOvGuarded struct {
+	_       structs.HostLayout
+	Isn     uint32
+	Ack     uint32
+	Seq     uint32
+	Tsval   uint32
+	Tsecr   uint32
+	Seen    uint32
+	Noticed uint32
+	Mac     [6]uint8
+	Owner   uint8
+	Flags   uint8
 }
 
 type onevipOvKey struct {
@@ -154,6 +177,8 @@ type onevipOvService struct {
 	_      structs.HostLayout
 	Id     uint32
 	Policy uint32
+	Replay uint32
+	Pad    uint32
 }
 
 type onevipOvServiceKey struct {
@@ -227,7 +252,9 @@ const (
 	onevipMapConfigs        = "configs"
 	onevipMapConns          = "conns"
 	onevipMapDrafts         = "drafts"
+	onevipMapFailed         = "failed"
 	onevipMapGlobals        = "globals"
+	onevipMapGuarded        = "guarded"
 	onevipMapLoads          = "loads"
 	onevipMapMarks          = "marks"
 	onevipMapMembers        = "members"
@@ -237,6 +264,7 @@ const (
 	onevipMapSlots          = "slots"
 	onevipMapSourceHash     = "source_hash"
 	onevipMapSynRecords     = "syn_records"
+	onevipMapTally          = "tally"
 	onevipMapTombstones     = "tombstones"
 	onevipMapTraces         = "traces"
 	onevipMapTrees          = "trees"
@@ -304,7 +332,9 @@ type onevipMapSpecs struct {
 	Configs    *ebpf.MapSpec `ebpf:"configs"`
 	Conns      *ebpf.MapSpec `ebpf:"conns"`
 	Drafts     *ebpf.MapSpec `ebpf:"drafts"`
+	Failed     *ebpf.MapSpec `ebpf:"failed"`
 	Globals    *ebpf.MapSpec `ebpf:"globals"`
+	Guarded    *ebpf.MapSpec `ebpf:"guarded"`
 	Loads      *ebpf.MapSpec `ebpf:"loads"`
 	Marks      *ebpf.MapSpec `ebpf:"marks"`
 	Members    *ebpf.MapSpec `ebpf:"members"`
@@ -314,6 +344,7 @@ type onevipMapSpecs struct {
 	Slots      *ebpf.MapSpec `ebpf:"slots"`
 	SourceHash *ebpf.MapSpec `ebpf:"source_hash"`
 	SynRecords *ebpf.MapSpec `ebpf:"syn_records"`
+	Tally      *ebpf.MapSpec `ebpf:"tally"`
 	Tombstones *ebpf.MapSpec `ebpf:"tombstones"`
 	Traces     *ebpf.MapSpec `ebpf:"traces"`
 	Trees      *ebpf.MapSpec `ebpf:"trees"`
@@ -355,7 +386,9 @@ type onevipMaps struct {
 	Configs    *ebpf.Map `ebpf:"configs"`
 	Conns      *ebpf.Map `ebpf:"conns"`
 	Drafts     *ebpf.Map `ebpf:"drafts"`
+	Failed     *ebpf.Map `ebpf:"failed"`
 	Globals    *ebpf.Map `ebpf:"globals"`
+	Guarded    *ebpf.Map `ebpf:"guarded"`
 	Loads      *ebpf.Map `ebpf:"loads"`
 	Marks      *ebpf.Map `ebpf:"marks"`
 	Members    *ebpf.Map `ebpf:"members"`
@@ -365,6 +398,7 @@ type onevipMaps struct {
 	Slots      *ebpf.Map `ebpf:"slots"`
 	SourceHash *ebpf.Map `ebpf:"source_hash"`
 	SynRecords *ebpf.Map `ebpf:"syn_records"`
+	Tally      *ebpf.Map `ebpf:"tally"`
 	Tombstones *ebpf.Map `ebpf:"tombstones"`
 	Traces     *ebpf.Map `ebpf:"traces"`
 	Trees      *ebpf.Map `ebpf:"trees"`
@@ -381,7 +415,9 @@ func (m *onevipMaps) Close() error {
 		m.Configs,
 		m.Conns,
 		m.Drafts,
+		m.Failed,
 		m.Globals,
+		m.Guarded,
 		m.Loads,
 		m.Marks,
 		m.Members,
@@ -391,6 +427,7 @@ func (m *onevipMaps) Close() error {
 		m.Slots,
 		m.SourceHash,
 		m.SynRecords,
+		m.Tally,
 		m.Tombstones,
 		m.Traces,
 		m.Trees,

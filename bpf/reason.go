@@ -26,6 +26,7 @@ const (
 	ReasonNotVIP Reason = iota
 	ReasonOwn
 	ReasonAdopted
+	ReasonAdoptedYoung
 	ReasonClosed
 	ReasonReuseTimeWait
 	ReasonReuseLive
@@ -38,6 +39,8 @@ const (
 	ReasonAnsweredUntimed
 	ReasonRefusedNoService
 	ReasonResetNoListener
+	ReasonResetOrphan
+	ReasonResetYoung
 	ReasonAsked
 	ReasonForeign
 	ReasonForeignICMP
@@ -67,6 +70,8 @@ const (
 	ReasonBadTCPFlags
 	ReasonBadTCPOptions
 	ReasonRewriteFailed
+	ReasonStoodDown
+	ReasonStray
 	ReasonAskOther
 	ReasonAskForged
 	ReasonSpeculated
@@ -83,6 +88,7 @@ var reasons = [reasonCount]struct {
 	ReasonNotVIP:             {"NOT_VIP", VerdictPass, "not for a VIP"},
 	ReasonOwn:                {"OWN", VerdictPass, "this kernel has the socket"},
 	ReasonAdopted:            {"ADOPTED", VerdictPass, "valid cookie that names us: the kernel makes the socket"},
+	ReasonAdoptedYoung:       {"ADOPTED_YOUNG", VerdictPass, "the same of a failed owner, for whom this node acts"},
 	ReasonClosed:             {"CLOSED", VerdictPass, "of a connection we had: the kernel owes a RST"},
 	ReasonReuseTimeWait:      {"REUSE_TIME_WAIT", VerdictPass, "became the RST that ends a TIME_WAIT of the same tuple"},
 	ReasonReuseLive:          {"REUSE_LIVE", VerdictPass, "became the RST that ends the tuple's old connection"},
@@ -95,6 +101,8 @@ var reasons = [reasonCount]struct {
 	ReasonAnsweredUntimed:    {"ANSWERED_UNTIMED", VerdictReply, "SYN became a SYN/ACK: no room or timer to wait for the primary"},
 	ReasonRefusedNoService:   {"REFUSED_NO_SERVICE", VerdictReply, "SYN to a port without a service became a RST"},
 	ReasonResetNoListener:    {"RESET_NO_LISTENER", VerdictReply, "valid cookie names us, but nobody listens: RST"},
+	ReasonResetOrphan:        {"RESET_ORPHAN", VerdictReply, "the owner has failed, and this node acts for it: RST"},
+	ReasonResetYoung:         {"RESET_YOUNG", VerdictReply, "the same, just made; the owner may have got its request: RST"},
 	ReasonAsked:              {"ASKED", VerdictReply, "another node's question became its answer"},
 	ReasonForeign:            {"FOREIGN", VerdictDrop, "another node's connection"},
 	ReasonForeignICMP:        {"FOREIGN_ICMP", VerdictDrop, "ICMP about another node's, or another node answers"},
@@ -124,6 +132,8 @@ var reasons = [reasonCount]struct {
 	ReasonBadTCPFlags:        {"BAD_TCP_FLAGS", VerdictDrop, "SYN with FIN, SYN with RST, or none of SYN, ACK, RST"},
 	ReasonBadTCPOptions:      {"BAD_TCP_OPTIONS", VerdictDrop, "an option of length 0 or 1, or beyond the header"},
 	ReasonRewriteFailed:      {"REWRITE_FAILED", VerdictDrop, "no memory to rewrite the packet"},
+	ReasonStoodDown:          {"STOOD_DOWN", VerdictDrop, "this node was declared failed"},
+	ReasonStray:              {"STRAY", VerdictDrop, "owner unknown, and one that this node acts for has failed"},
 	ReasonAskOther:           {"ASK_OTHER", VerdictDrop, "a question to another node, or to one that we were"},
 	ReasonAskForged:          {"ASK_FORGED", VerdictDrop, "a question under no key of ours, or with a wrong MAC"},
 	ReasonSpeculated:         {"SPECULATED", VerdictBeside, "SYN/ACK given to the agent: the primary stayed silent"},

@@ -25,17 +25,29 @@ func (f *Filter) adoptConfig() error {
 	if err := f.objs.Configs.Lookup(f.globals.Config, &f.config); err != nil {
 		return fmt.Errorf("read config %d: %w", f.globals.Config, err)
 	}
+	if err := f.objs.Slots.Lookup(f.globals.Slots, &f.slots); err != nil {
+		return fmt.Errorf("read slots %d: %w", f.globals.Slots, err)
+	}
+	if err := f.objs.Slots.Lookup(1-f.globals.Slots&1, &f.before); err != nil {
+		return fmt.Errorf("read the slots of before: %w", err)
+	}
+	if err := f.objs.Failed.Lookup(f.config.Failed, &f.failed); err != nil {
+		return fmt.Errorf("read failed %d: %w", f.config.Failed, err)
+	}
 	return nil
 }
 
 // applyConfig writes f.config into the bank that is not in force, then switches.
 // The caller holds f.mu, or nobody else has f yet.
-func (f *Filter) applyConfig() error {
+func (f *Filter) applyConfig() error { return f.applyWith(f.globals.Slots) }
+
+// applyWith is applyConfig, with that bank of slots from then on.
+func (f *Filter) applyWith(slots uint32) error {
 	next := 1 - f.globals.Config&1
 	if err := f.objs.Configs.Put(next, &f.config); err != nil {
 		return fmt.Errorf("write config %d: %w", next, err)
 	}
-	return f.switchTo(next, f.globals.Slots)
+	return f.switchTo(next, slots)
 }
 
 func (f *Filter) switchTo(config, slots uint32) error {
@@ -48,7 +60,7 @@ func (f *Filter) switchTo(config, slots uint32) error {
 }
 
 // SetSelf tells the programs their own node's id; until then they let nothing
-// for a VIP through.
+// for a VIP through. Another id than before ends Quiesce.
 func (f *Filter) SetSelf(self Self) error {
 	if !self.ID.Valid() {
 		return fmt.Errorf("node id %d: want 1..%d", self.ID, topology.MaxNodeID)
@@ -58,8 +70,12 @@ func (f *Filter) SetSelf(self Self) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.config.Self != uint32(self.ID) {
+		f.config.StoodDown = 0
+	}
 	f.config.Self = uint32(self.ID)
 	f.config.WindowScale = uint32(self.WindowScale)
+	f.setWatch()
 	return f.applyConfig()
 }
 
@@ -105,7 +121,9 @@ func (f *Filter) SetSlots(table []Slot) error {
 	if err := f.objs.Slots.Put(next, &slots); err != nil {
 		return fmt.Errorf("write slots %d: %w", next, err)
 	}
-	return f.switchTo(f.globals.Config, next)
+	f.before, f.slots = f.slots, slots
+	f.setWatch()
+	return f.applyWith(next)
 }
 
 // SetServices makes exactly these services known. New ones are in the map before
@@ -139,7 +157,7 @@ func (f *Filter) serviceEntries(services []Service) (map[onevipOvServiceKey]onev
 		}
 		for _, vip := range s.VIPs {
 			key := onevipOvServiceKey{Vip: address(vip), Port: networkOrder(s.Port)}
-			wanted[key] = onevipOvService{Id: uint32(s.ID), Policy: policy}
+			wanted[key] = onevipOvService{Id: uint32(s.ID), Policy: policy, Replay: flag(s.Replay)}
 			addrs = append(addrs, vip)
 		}
 	}
@@ -147,6 +165,13 @@ func (f *Filter) serviceEntries(services []Service) (map[onevipOvServiceKey]onev
 		return nil, nil, fmt.Errorf("%d VIP and port pairs: the map holds %d", len(wanted), f.objs.Services.MaxEntries())
 	}
 	return wanted, addrs, nil
+}
+
+func flag(b bool) uint32 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // policyCode is enum policy of types.h.

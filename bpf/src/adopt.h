@@ -33,18 +33,14 @@ static __always_inline void fill_attrs(struct ov_config *cfg, struct segment *se
 	}
 }
 
-/*
- * Nobody is here, as far as this node can tell. If it had the connection once,
- * the kernel answers with the RST that TCP owes; else silence.
- */
-static __always_inline int not_ours(struct __sk_buff *skb, struct ov_config *cfg,
-				    struct segment *seg, enum reason reason)
+/* Did this node have the connection once? Then the kernel answers the segment with
+ * the RST that TCP owes. */
+static __always_inline bool has_closed(struct __sk_buff *skb, struct ov_config *cfg,
+				       struct segment *seg)
 {
 	struct ov_tombstone *t = find_tombstone(seg, cfg->lifetime);
 
-	if (t && !seg->rst && is_of_old(skb, cfg, seg, t))
-		return pass(REASON_CLOSED);
-	return drop(reason);
+	return t && !seg->rst && is_of_old(skb, cfg, seg, t);
 }
 
 /* Would the segment run a closed connection's request again? */
@@ -62,8 +58,7 @@ static __always_inline enum reason refusal(struct bpf_sock *listener)
 }
 
 /*
- * Names us: adopt. skc is what the lookup found, a listener or nothing; the
- * caller releases it. A segment that was adopted already but found no room in
+ * May the segment be adopted? One that was adopted already but found no room in
  * the accept queue comes here again, until there is a socket.
  */
 static __noinline int check_adoption(struct __sk_buff *skb, struct ov_config *cfg,
@@ -82,6 +77,21 @@ static __noinline int check_adoption(struct __sk_buff *skb, struct ov_config *cf
 		return REASON_DUPLICATE;
 	fill_attrs(cfg, seg, &ts, &c, attrs);
 	return COOKIE_VALID;
+}
+
+/* What is checked goes to its listener. */
+static __always_inline int adopt(struct __sk_buff *skb, struct segment *seg, struct bpf_sock *skc,
+				 struct bpf_tcp_req_attrs *attrs, enum reason reason)
+{
+	struct sock *listener = skc ? (struct sock *)bpf_skc_to_tcp_sock(skc) : NULL;
+
+	if (!listener)
+		forget_unheard(&seg->flow);
+	if (!listener)
+		return reply_rst(skb, seg, REASON_RESET_NO_LISTENER);
+	if (bpf_sk_assign_tcp_reqsk(skb, listener, attrs, sizeof(*attrs)))
+		return drop(refusal(skc));
+	return pass(reason);
 }
 
 #endif

@@ -71,7 +71,23 @@ struct {
 	__type(value, struct ov_member);
 } members SEC(".maps");
 
+/* Two banks; ov_config names the one in force. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct ov_failed);
+} failed SEC(".maps");
+
 /* Written here, read by the agent. */
+
+/* By enum violation, per CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 8);
+	__type(key, __u32);
+	__type(value, __u64);
+} tally SEC(".maps");
 
 /* (*) How often this node, as a scheduler, named each owner. */
 struct {
@@ -176,6 +192,16 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 18);
 } notices SEC(".maps");
+
+/* (*) Connections of others that this node guards, and, where it acts for a failed
+ * node, those whose owner it does not know. Full: the oldest is forgotten; if its
+ * owner fails, the client learns of it when it talks, or from etcd's record. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct ov_flow);
+	__type(value, struct ov_guarded);
+} guarded SEC(".maps");
 
 /* Bounded by the sockets there are. */
 struct {

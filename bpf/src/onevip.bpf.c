@@ -10,6 +10,7 @@
  *            names us                unheard.h: until the client is heard
  *   segment  a socket of ours?       reuse.h: unless the tuple is used again
  *            names us?               adopt.h: the kernel makes the socket
+ *            another's?           guard.h: nothing, unless that node has failed
  *   ICMP     about a socket of ours? icmp.h
  *   question of another node         ask.h
  *
@@ -24,6 +25,7 @@
 
 #include "ask.h"
 #include "evidence.h"
+#include "guard.h"
 #include "icmp.h"
 #include "sockets.h"
 
@@ -63,30 +65,36 @@ static __noinline int on_syn(struct __sk_buff *skb, struct ov_config *cfg, struc
 	return verdict == GO_ON ? reply(skb, reason) : verdict;
 }
 
-/* No socket, or only a listener: ours to adopt, or nothing to us. */
+static __always_inline bool names_us(struct ov_config *cfg, struct segment *seg)
+{
+	return seg->ack && !seg->rst && !seg->syn && cookie_owner(seg->ack_seq - 1) == cfg->self;
+}
+
+/* No socket, or only a listener: ours to adopt, or to guard, or nothing to us. skc
+ * is what the lookup found; the caller releases it. */
 static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *cfg,
 				      struct segment *seg, struct bpf_sock *skc)
 {
 	struct bpf_tcp_req_attrs attrs;
-	struct sock *listener;
-	int err;
+	int err = REASON_FOREIGN;
 
 	learn(skb, cfg, seg);
-	if (!seg->ack || seg->rst || seg->syn ||
-	    cookie_owner(seg->ack_seq - 1) != cfg->self)
-		return not_ours(skb, cfg, seg, REASON_FOREIGN);
-	err = check_adoption(skb, cfg, seg, &attrs);
+	if (names_us(cfg, seg))
+		err = check_adoption(skb, cfg, seg, &attrs);
 	if (err == REASON_DUPLICATE)
 		return drop(REASON_DUPLICATE);
-	if (err != COOKIE_VALID)
-		return not_ours(skb, cfg, seg, err);
-	listener = skc ? (struct sock *)bpf_skc_to_tcp_sock(skc) : NULL;
-	if (!listener)
-		forget_unheard(&seg->flow);
-	if (!listener)
-		return reply_rst(skb, seg, REASON_RESET_NO_LISTENER);
-	err = bpf_sk_assign_tcp_reqsk(skb, listener, &attrs, sizeof(attrs));
-	return err ? drop(refusal(skc)) : pass(REASON_ADOPTED);
+	if (err == COOKIE_VALID)
+		return adopt(skb, seg, skc, &attrs, REASON_ADOPTED);
+	if (has_closed(skb, cfg, seg))
+		return pass(REASON_CLOSED);
+	err = guard(skb, cfg, seg, err);
+	if (err == REASON_RESET_ORPHAN || err == REASON_RESET_YOUNG)
+		return reply_rst(skb, seg, err);
+	if (err != REASON_ADOPTED_YOUNG)
+		return drop(err);
+	if (check_adoption(skb, cfg, seg, &attrs) != COOKIE_VALID)
+		return drop(REASON_DUPLICATE);
+	return adopt(skb, seg, skc, &attrs, REASON_ADOPTED_YOUNG);
 }
 
 /* Not a SYN: does this kernel have a socket for it? */
@@ -146,8 +154,8 @@ static __always_inline int on_v4(struct __sk_buff *skb, struct ov_config *cfg)
 		return from_vip_v4(skb, cfg, ip, &seg, end);
 	if (verdict != GO_ON)
 		return verdict;
-	if (!cfg->self)
-		return drop(REASON_NOT_READY);
+	if (!cfg->self || cfg->stood_down)
+		return drop(cfg->self ? REASON_STOOD_DOWN : REASON_NOT_READY);
 	map_v4(&seg.flow.client, ip->saddr);
 	map_v4(&seg.flow.vip, ip->daddr);
 	if (ip->protocol == IPPROTO_ICMP)
@@ -176,8 +184,8 @@ static __always_inline int on_v6(struct __sk_buff *skb, struct ov_config *cfg)
 		return from_vip_v6(skb, cfg, ip, &seg, end);
 	if (verdict != GO_ON)
 		return verdict;
-	if (!cfg->self)
-		return drop(REASON_NOT_READY);
+	if (!cfg->self || cfg->stood_down)
+		return drop(cfg->self ? REASON_STOOD_DOWN : REASON_NOT_READY);
 	__builtin_memcpy(&seg.flow.client, &ip->saddr, sizeof(ip->saddr));
 	__builtin_memcpy(&seg.flow.vip, &ip->daddr, sizeof(ip->daddr));
 	if (ip->nexthdr == IPPROTO_ICMPV6)

@@ -28,8 +28,9 @@ struct segment {
 	__u32 ack_seq;
 	__u32 l4;	   /* offset of the TCP header */
 	__u32 options_len; /* bytes, a multiple of 4, at most 40 */
+	__u32 payload;	   /* bytes */
 	__u8 v6;
-	__u8 syn, ack, rst;
+	__u8 syn, ack, rst, fin;
 	__u8 ecn_setup; /* SYN with ECE and CWR (RFC 3168) */
 };
 
@@ -134,6 +135,8 @@ static __always_inline int parse_tcp(struct tcphdr *tcp, __u32 l4_len, struct se
 	seg->seq = bpf_ntohl(tcp->seq);
 	seg->ack_seq = bpf_ntohl(tcp->ack_seq);
 	seg->options_len = header - sizeof(*tcp);
+	seg->payload = l4_len - header;
+	seg->fin = tcp->fin;
 	seg->syn = tcp->syn;
 	seg->ack = tcp->ack;
 	seg->rst = tcp->rst;

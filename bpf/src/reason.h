@@ -14,6 +14,7 @@
 	R(NOT_VIP)	     /* not for a VIP */                                              \
 	R(OWN)		     /* this kernel has the socket */                                 \
 	R(ADOPTED)	     /* valid cookie that names us: the kernel makes the socket */    \
+	R(ADOPTED_YOUNG)     /* the same of a failed owner, for whom this node acts */        \
 	R(CLOSED)	     /* of a connection we had: the kernel owes a RST */              \
 	R(REUSE_TIME_WAIT)   /* became the RST that ends a TIME_WAIT of the same tuple */     \
 	R(REUSE_LIVE)	     /* became the RST that ends the tuple's old connection */        \
@@ -27,6 +28,8 @@
 	R(ANSWERED_UNTIMED)  /* likewise: no room or timer to wait for the primary */        \
 	R(REFUSED_NO_SERVICE) /* SYN to a port without a service became a RST */              \
 	R(RESET_NO_LISTENER) /* valid cookie names us, but nobody listens: RST */             \
+	R(RESET_ORPHAN)	     /* the owner has failed, and this node acts for it: RST */       \
+	R(RESET_YOUNG)	     /* the same, just made; the owner may have got its request: RST */ \
 	R(ASKED)	     /* another node's question became its answer */                  \
 	/* dropped */                                                                         \
 	R(FOREIGN)	     /* another node's connection */                                  \
@@ -57,6 +60,8 @@
 	R(BAD_TCP_FLAGS)     /* SYN with FIN, SYN with RST, or none of SYN, ACK, RST */       \
 	R(BAD_TCP_OPTIONS)   /* an option of length 0 or 1, or beyond the header */           \
 	R(REWRITE_FAILED)    /* no memory to rewrite the packet */                            \
+	R(STOOD_DOWN)	     /* this node was declared failed */                              \
+	R(STRAY)	     /* owner unknown, and one that this node acts for has failed */  \
 	R(ASK_OTHER)	     /* a question to another node, or to one that we were */         \
 	R(ASK_FORGED)	     /* a question under no key of ours, or with a wrong MAC */                        \
 	/* not of a packet: beside it, or later */                                            \

@@ -16,13 +16,14 @@
 /* On the copy, so that it is not copied again if the old socket did not go. */
 #define MARK_AGAIN 0x4f4e4556 /* "ONEV" */
 
-static __noinline bool has_valid_cookie(struct __sk_buff *skb, struct ov_config *cfg,
-					struct segment *seg)
+/* Not static: the verifier looks at it once. */
+__noinline bool has_valid_cookie(struct __sk_buff *skb, struct ov_config *cfg,
+				 struct segment *seg)
 {
 	struct options ts;
 	struct cookie c;
 
-	if (!seg->ack || seg->syn || seg->rst)
+	if (!cfg || !seg || !seg->ack || seg->syn || seg->rst)
 		return false;
 	if (!parse_options(skb, seg, &ts))
 		return false;

@@ -8,6 +8,7 @@
 #define ONEVIP_SOCKETS_H
 
 #include "service.h"
+#include "tally.h"
 
 /* Of the network namespace that this object was loaded for; tracing programs see
  * all of them. */
@@ -90,11 +91,13 @@ static __always_inline void socket_state(const struct sock *sk, int from, int to
 	svc = service_of(&flow);
 	if (!svc)
 		return;
-	if (to == TCP_ESTABLISHED && from == TCP_SYN_RECV)
+	if (to == TCP_ESTABLISHED && from == TCP_SYN_RECV) {
 		opened(svc, &flow);
-	else if (to == TCP_CLOSE && from != TCP_SYN_SENT && from != TCP_SYN_RECV &&
-		 from != TCP_LISTEN && from != TCP_CLOSE)
+		is_ours(&flow, tp->rcv_nxt - (__u32)tp->bytes_received - 1);
+	} else if (to == TCP_CLOSE && from != TCP_SYN_SENT && from != TCP_SYN_RECV &&
+		   from != TCP_LISTEN && from != TCP_CLOSE) {
 		closed(svc, &flow, tp);
+	}
 }
 
 #endif

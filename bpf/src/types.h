@@ -44,6 +44,8 @@ struct ov_service_key {
 struct ov_service {
 	__u32 id;     /* index into loads, assigned, adopted, conns, source_hash */
 	__u32 policy; /* enum policy */
+	__u32 replay; /* 1: a request may run twice */
+	__u32 pad;
 };
 
 struct ov_inline_service {
@@ -71,6 +73,9 @@ struct ov_config {
 	__u16 vip6_count;
 	__u32 more_vips; /* 1: look into map vips too */
 	__u32 service_count; /* of services; NO_INLINE: they are in map services only */
+	__u32 stood_down; /* 1: declared failed, nothing for a VIP goes in or out */
+	__u32 failed;	  /* bank of map failed in force */
+	__u64 cleared;	  /* failure epoch up to which this boot destroyed its sockets */
 	struct ov_key keys[4]; /* by the low two bits of their epoch */
 	__be32 vip4[INLINE_VIPS];
 	union ov_addr vip6[INLINE_VIPS];
@@ -79,6 +84,7 @@ struct ov_config {
 	__u64 delay;	  /* in nanoseconds: how long a secondary waits for its primary */
 	__u32 speculates; /* 0: a secondary does not answer */
 	__u32 pad;
+	__u8 watch[SLOT_COUNT]; /* whose connections this node guards, by slot; watch.go */
 };
 
 struct ov_slots {
@@ -216,6 +222,38 @@ struct ov_notice {
 	__u8 owner;
 	__u8 pad[6];
 	__u8 frame[FRAME_SIZE];
+};
+
+/* In ov_config.watch beside node ids. The node's own id: nobody's, but it acts there
+ * for one that has failed. */
+#define WATCH_NOBODY 0
+#define WATCH_ALL 255
+
+enum guard_flag {
+	GUARD_NAMED = 1,      /* owner and isn are those of a valid cookie */
+	GUARD_NUMBERED = 2,   /* ack and seq are those of a segment */
+	GUARD_DATA = 4,	      /* the client sent data, or may have */
+	GUARD_TIMESTAMPS = 8,
+};
+
+/* A connection of another node, as its guard saw the client's segments last. */
+struct ov_guarded {
+	__u32 isn; /* the client's */
+	__u32 ack; /* the highest: what the client expects of the owner next */
+	__u32 seq; /* what the owner should expect of the client next */
+	__u32 tsval;
+	__u32 tsecr;
+	__u32 seen;    /* seconds of CLOCK_MONOTONIC */
+	__u32 noticed; /* likewise: when the agent was last told that it is a stray */
+	__u8 mac[6];   /* the client's, or its gateway's */
+	__u8 owner;    /* UNDECIDED: not known */
+	__u8 flags;    /* enum guard_flag */
+};
+
+/* For which failed and fenced nodes does this node act, by their id, as guard, one
+ * bit a slot? Under UNDECIDED: for any of them. */
+struct ov_failed {
+	__u8 acts[NODE_COUNT][SLOT_COUNT / 8];
 };
 
 /* Put on a socket whose tuple saw a SYN: the ISN of the client's new attempt. */

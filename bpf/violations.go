@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import "fmt"
+
+// violations are the names of enum violation of src/tally.h, in its order: the
+// invariant, and what was seen of it.
+var violations = []string{
+	"I1_double_owner",
+}
+
+// Violations reads how often the programs saw an invariant of the design broken:
+//
+//   - I1_double_owner: a client acknowledged cookies of two nodes in one handshake, and
+//     the first of them has not failed. A guard saw both, or has the socket itself. A client
+//     can do it on purpose, since it gets both.
+//
+// What the programs can't see is not among them.
+func (f *Filter) Violations() (map[string]uint64, error) {
+	out := make(map[string]uint64, len(violations))
+	for i, name := range violations {
+		var perCPU []uint64
+		if err := f.objs.Tally.Lookup(uint32(i), &perCPU); err != nil {
+			return nil, fmt.Errorf("read the tally of %s: %w", name, err)
+		}
+		for _, n := range perCPU {
+			out[name] += n
+		}
+	}
+	return out, nil
+}
