@@ -146,4 +146,3 @@ func hear(conn net.Conn) error {
 	_, err := conn.Read(make([]byte, 1))
 	return err
 }
-

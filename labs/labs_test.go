@@ -73,9 +73,9 @@ func TestPlan(t *testing.T) {
 
 func TestOpenErrors(t *testing.T) {
 	tests := []struct{ lab, want string }{
-		{"02-none", `there is no lab "02-none"; write the path of a .clab.yml file, or one of: 01-quickstart`},
+		{"02-none", `there is no lab "02-none"; write the path of a .clab.yml file, or one of: 01-quickstart, 02-failover`},
 		{"testdata", "read lab testdata/topology.clab.yml: open topology.clab.yml: no such file or directory"},
-		{"../../etc", `there is no lab "../../etc"; write the path of a .clab.yml file, or one of: 01-quickstart`},
+		{"../../etc", `there is no lab "../../etc"; write the path of a .clab.yml file, or one of: 01-quickstart, 02-failover`},
 	}
 	for _, tt := range tests {
 		if _, err := open(tt.lab); err == nil || err.Error() != tt.want {
@@ -235,8 +235,8 @@ func TestProcessIdentity(t *testing.T) {
 	}
 }
 
-// Scripts are read by sh, which must not find a carriage return or a bashism
-// that dash refuses.
+// Scripts are read by the shell that they name; sh must not find a bashism that
+// dash refuses, and none a carriage return.
 func TestScriptsParse(t *testing.T) {
 	scripts, err := fs.Glob(os.DirFS("."), "*/*.sh")
 	if err != nil || len(scripts) == 0 {
@@ -247,7 +247,11 @@ func TestScriptsParse(t *testing.T) {
 		if err != nil || bytes.ContainsRune(text, '\r') {
 			t.Errorf("%s: carriage return, or error %v", script, err)
 		}
-		if out, err := exec.Command("sh", "-n", script).CombinedOutput(); err != nil {
+		shell := "sh"
+		if bytes.HasPrefix(text, []byte("#!/bin/bash\n")) {
+			shell = "bash"
+		}
+		if out, err := exec.Command(shell, "-n", script).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", script, err, out)
 		}
 	}

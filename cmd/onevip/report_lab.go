@@ -98,7 +98,7 @@ type hostEntry struct {
 	State     labs.HostState `json:"state"`
 	Processes int            `json:"processes"`
 	Faults    []string       `json:"faults,omitempty"` // those that are active
-	PID       int            `json:"pid,omitempty"` // of the host's own command
+	PID       int            `json:"pid,omitempty"`    // of the host's own command
 	Namespace string         `json:"namespace"`
 	Log       string         `json:"log"`
 }

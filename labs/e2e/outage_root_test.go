@@ -34,13 +34,9 @@ func TestControllerIsKilled(t *testing.T) {
 func TestEtcdIsStopped(t *testing.T) {
 	variant.use(t)
 	stream := startStream(t, variant)
-	pid, err := strconv.Atoi(variant.run(t, "ctl", "sh", "-c", "cat $ONEVIP_RUN/etcd.pid"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	kill(t, pid)
+	variant.fault(t, "ctl", "etcd-kill")
 	eventually(t, patience, func() error { return variant.unreachable() })
-	variant.startForGood(t, "ctl", helperCommand(t, "etcd", "-listen", "http://172.31.77.2:2379", "-data", variant.etcdData(t))...)
+	variant.heal(t, "ctl")
 	eventually(t, 2*patience, func() error { return variant.healthy() })
 	stream.check(t)
 }
@@ -139,10 +135,20 @@ func (l *lab) startController(t *testing.T) {
 	l.startForGood(t, "ctl", "sh", "/common/controller.sh")
 }
 
-// etcdData is where the variant's etcd keeps its data.
-func (l *lab) etcdData(t *testing.T) string {
+// fault does harm to a host. The test heals it, or its end does.
+func (l *lab) fault(t *testing.T, host, kind string, flags ...string) {
 	t.Helper()
-	return l.run(t, "ctl", "sh", "-c", "echo $ONEVIP_DATA/etcd")
+	t.Cleanup(func() { onevipCommand("lab", "heal", "--all", "--lab", l.name) }) //nolint:errcheck // there may be nothing to heal
+	if _, _, err := onevipCommand(append([]string{"lab", "fault", host, kind, "--lab", l.name}, flags...)...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (l *lab) heal(t *testing.T, host string) {
+	t.Helper()
+	if _, _, err := onevipCommand("lab", "heal", host, "--lab", l.name); err != nil {
+		t.Fatal(err)
+	}
 }
 
 var errStillThere = errors.New("etcd still answers")
