@@ -99,12 +99,15 @@ func wantSlots(record *state.Slots) ([]bpf.Slot, error) {
 	return out, nil
 }
 
-// wantCookies gives the keys; a cookie lives for at most two rotations.
+// cookieLifetime is how long a cookie is valid at most.
+func cookieLifetime(rotate time.Duration) time.Duration { return 2 * rotate }
+
+// wantCookies gives the keys.
 func wantCookies(record *state.CookieKeys, rotate time.Duration) (*bpf.CookieKeys, error) {
 	if record == nil {
 		return nil, nil
 	}
-	out := bpf.CookieKeys{Epoch: record.Epoch, Lifetime: 2 * rotate}
+	out := bpf.CookieKeys{Epoch: record.Epoch, Lifetime: cookieLifetime(rotate)}
 	for _, k := range []struct {
 		name string
 		from state.Secret

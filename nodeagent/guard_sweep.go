@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodeagent
+
+import (
+	"time"
+
+	"github.com/onevip/onevip/bpf"
+	"github.com/onevip/onevip/state"
+	"github.com/onevip/onevip/topology"
+)
+
+const (
+	// sweepRounds is how often a silent client is probed at most, sweepEvery how
+	// far apart: Linux answers one such probe in half a second (tcp_invalid_ratelimit).
+	sweepRounds = 3
+	sweepEvery  = time.Second
+	// probeRate bounds the probes of a node, in frames a second. Each is answered,
+	// and the answer flooded to all nodes.
+	probeRate  = 5000
+	probeBurst = 100
+	// pace is how often the next of those that wait are sent.
+	pace = 2 * time.Millisecond
+	// rereadAfter gathers what is condemned, so that records are read once for many.
+	rereadAfter = 200 * time.Millisecond
+	// forgetAfter is how long the store keeps the connections of a dead node after
+	// they were dealt with: another guard may have to begin anew.
+	forgetAfter = 10 * time.Second
+	// forgetEvery spaces the batches in which they are deleted.
+	forgetEvery = 100 * time.Millisecond
+	// retryAfter is the pause after a read or write that failed.
+	retryAfter = time.Second
+)
+
+// sweep goes through the connections that a failed node left behind in slots for
+// which this node acts, and looks for those whose clients are silent. Who talks
+// gets a RST by the filter at once, and is not in the records any more when it
+// comes to the next round.
+type sweep struct {
+	duty
+	queue  []bpf.Guarded    // to probe in this round
+	probed map[bpf.Flow]int // how often
+	known  map[bpf.Flow]bool
+	read   time.Time // when to read the records; zero: not again
+	fresh  bool      // slots were added since the last read
+
+	recall time.Time // when to read the store's records of connections; zero: not again
+	stored []state.Conn
+	forget time.Time // when to delete them; zero: there are none
+}
+
+func newSweep() *sweep {
+	return &sweep{probed: map[bpf.Flow]int{}, known: map[bpf.Flow]bool{}}
+}
+
+// take follows the duty. Slots that are new in it are swept from the beginning.
+func (s *sweep) take(now time.Time, d duty) {
+	before := s.slots
+	s.duty = d
+	for slot, acts := range d.slots {
+		if acts && (before == nil || !before[slot]) {
+			s.fresh, s.read, s.recall = true, now, now
+		}
+	}
+}
+
+// owners are whose records the next round needs. At first those of nobody are
+// among them: this node may have become the guard in the middle of a connection.
+func (s *sweep) owners() []topology.NodeID {
+	if s.fresh {
+		return []topology.NodeID{s.owner, topology.Undecided}
+	}
+	return []topology.NodeID{s.owner}
+}
+
+// begin takes the records of a round: what is to be probed, and what must be asked
+// about before.
+func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) {
+	s.fresh, s.queue, s.read = false, nil, time.Time{}
+	for _, g := range records {
+		switch {
+		case !s.slots[bpf.SlotOf(g.Client, g.VIP)]:
+		case g.Owner == topology.Undecided:
+			unknown = append(unknown, suspect{g.Flow, s.epoch, g})
+		case g.Owner == s.owner:
+			s.known[g.Flow] = true
+			s.enqueue(g)
+		}
+	}
+	if len(s.queue) > 0 {
+		s.read = now.Add(sweepEvery)
+	} else {
+		s.probed, s.known = map[bpf.Flow]int{}, map[bpf.Flow]bool{}
+	}
+	return unknown
+}
+
+func (s *sweep) enqueue(g bpf.Guarded) {
+	if canProbe(g) && s.probed[g.Flow] < sweepRounds {
+		s.queue = append(s.queue, g)
+	}
+}
+
+// drain takes the next n to probe.
+func (s *sweep) drain(n int) []bpf.Guarded {
+	n = min(n, len(s.queue))
+	out := s.queue[:n]
+	s.queue = s.queue[n:]
+	for _, g := range out {
+		s.probed[g.Flow]++
+	}
+	return out
+}
+
+// condemned adds a connection that turned out to be an orphan. Where its record was
+// not at hand it is read again.
+func (s *sweep) condemned(now time.Time, g bpf.Guarded) {
+	s.enqueue(g)
+	s.read = earlier(s.read, now.Add(rereadAfter))
+}
+
+// recalled takes the store's records of the node's connections. Those of which the
+// filter knows nothing, because the guard that did is dead or its table was full,
+// must be asked about: they may be old.
+func (s *sweep) recalled(now time.Time, conns []state.Conn) (unknown []suspect) {
+	s.stored, s.forget = nil, time.Time{}
+	for _, c := range conns {
+		if !s.slots[bpf.SlotOf(c.Client, c.VIP)] {
+			continue
+		}
+		s.stored = append(s.stored, c)
+		flow := bpf.Flow{Client: c.Client, VIP: c.VIP}
+		if !s.known[flow] {
+			unknown = append(unknown, suspect{flow: flow, epoch: s.epoch})
+		}
+	}
+	if len(s.stored) > 0 {
+		s.forget = now.Add(forgetAfter)
+	}
+	return unknown
+}
+
+// batch takes the next of the store's records to delete. A node that is back goes
+// through them itself, and may have written some anew.
+func (s *sweep) batch(now time.Time) []state.Conn {
+	if s.left {
+		s.stored = nil
+	}
+	n := min(len(s.stored), state.MaxBatch)
+	out := s.stored[:n]
+	s.stored, s.forget = s.stored[n:], time.Time{}
+	if len(s.stored) > 0 {
+		s.forget = now.Add(forgetEvery)
+	}
+	return out
+}
+
+// next is when the sweep has something to do; zero: never.
+func (s *sweep) next(now time.Time) time.Time {
+	if len(s.queue) > 0 {
+		return now.Add(pace)
+	}
+	return earlier(earlier(s.read, s.recall), s.forget)
+}
