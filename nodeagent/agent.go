@@ -35,7 +35,8 @@ type agent struct {
 	register  func(*metrics) (func(), error)
 	installer *installer
 	checkers  *checkers
-	// startConns begins the connections' writer, once there is a filter.
+	guard     *guard
+	// startConns begins the connections' writer and the guard, once there is a filter.
 	startConns func(filter)
 
 	events   chan event       // from checks and survey
@@ -70,9 +71,10 @@ type parts struct {
 }
 
 func assemble(cfg Config, p parts) *agent {
-	events := make(chan event, 16)
+	events, m := make(chan event, 16), newMetrics()
 	return &agent{
-		parts: p, store: cfg.Store, log: cfg.Log, metrics: newMetrics(),
+		parts: p, store: cfg.Store, log: cfg.Log, metrics: m,
+		guard:     newGuard(p.core.about, cfg, p.wire, m),
 		register:  func(m *metrics) (func(), error) { return m.register(cfg.Metrics) },
 		installer: &installer{open: p.open, host: p.host},
 		checkers:  &checkers{check: p.check, results: events},
@@ -93,7 +95,10 @@ func (a *agent) run(ctx context.Context) error {
 	defer unregister()
 	a.metrics.etcdReachable.Set(1)
 	g, ctx := errgroup.WithContext(ctx)
-	a.startConns = func(f filter) { g.Go(func() error { a.connWriter(f).run(ctx); return nil }) }
+	a.startConns = func(f filter) {
+		g.Go(func() error { a.connWriter(f).run(ctx); return nil })
+		g.Go(func() error { a.guard.run(ctx, f); return nil })
+	}
 	g.Go(func() error { return a.store.KeepAgent(ctx, a.records) })
 	g.Go(func() error { return a.wire.receive(ctx, a.takeFrame) })
 	g.Go(func() error { return a.surveyor(ctx) })
@@ -180,7 +185,7 @@ func (a *agent) loop(ctx context.Context) {
 			a.step(ctx, loadsDue{a.counts()})
 		case <-second.C:
 			a.retryInstall(ctx)
-			a.step(ctx, reportDue{})
+			a.step(ctx, reportDue{a.violations()})
 		}
 	}
 }
@@ -189,6 +194,9 @@ func (a *agent) loop(ctx context.Context) {
 func (a *agent) onUpdate(ctx context.Context, u state.Update) {
 	for _, gone := range a.metrics.kernel.setNames(u.View) {
 		a.metrics.dropService(gone)
+	}
+	if u.Err == nil {
+		a.guard.see(u.View)
 	}
 	a.step(ctx, viewChanged{u})
 	if u.View.Cluster == nil {

@@ -31,6 +31,8 @@ func (a *agent) onFrame(ctx context.Context, frame []byte) {
 		a.metrics.countFrame(refusedForged)
 	case err != nil:
 		a.metrics.countFrame(refusedForeign)
+	case answer.Kind == bpf.AskWhoHas:
+		a.guard.hear(answer)
 	default:
 		a.step(ctx, answered{answer})
 	}

@@ -36,8 +36,9 @@ type core struct {
 	counts   counts // the newest
 	told     counts // as in the last heartbeat
 
-	warnings  warnings
-	published state.Agent
+	warnings   warnings
+	violations violations
+	published  state.Agent
 }
 
 // warnings are what the agent has to complain of, by source.
@@ -71,7 +72,7 @@ func (c *core) Step(now time.Time, ev event) []action {
 		c.loads[ev.service].forgetWritten()
 		return nil
 	case reportDue:
-		return c.report(true)
+		return append(c.violations.take(ev.violations), c.report(true)...)
 	case viewChanged:
 		return append(c.onView(now, ev.update), c.report(false)...)
 	case checkEnded:

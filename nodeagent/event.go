@@ -39,8 +39,8 @@ type (
 	beatDue struct{ counts counts }
 	// loadsDue: heartbeats came in, time to look at the load tables.
 	loadsDue struct{ counts counts }
-	// reportDue: a second has passed.
-	reportDue struct{}
+	// reportDue: a second has passed. violations are the filter's; nil: not known.
+	reportDue struct{ violations map[string]uint64 }
 	// stopping: the agent ends.
 	stopping struct{}
 )

@@ -20,6 +20,8 @@ type filter interface {
 	SetActive(topology.ServiceID, uint32) error
 	Question(bpf.Question) ([]byte, error)
 	ParseAnswer(frame []byte) (bpf.Answer, error)
+	guardFilter
+	Violations() (map[string]uint64, error)
 	Counts(topology.ServiceID) (bpf.Counts, error)
 	Reasons() (map[string]uint64, error)
 	Close() error

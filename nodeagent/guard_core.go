@@ -32,11 +32,12 @@ type guardCore struct {
 	asking *inquiries
 }
 
-// newGuardCore makes the core of a node. Its questions are numbered from nonce.
-func newGuardCore(name topology.NodeName, nonce uint64) *guardCore {
+// newGuardCore makes the core of a node whose interface has a MAC. Its inquiries are
+// numbered from nonce.
+func newGuardCore(name topology.NodeName, from topology.MAC, nonce uint64) *guardCore {
 	return &guardCore{
 		name: name, tables: guardTables{}, sweeps: map[uint64]*sweep{},
-		limit: rate.NewLimiter(probeRate, probeBurst), asking: newInquiries(nonce),
+		limit: rate.NewLimiter(probeRate, probeBurst), asking: newInquiries(from, nonce),
 	}
 }
 
@@ -57,6 +58,10 @@ func (c *guardCore) Step(now time.Time, ev guardEvent) []guardAction {
 		out = c.onRecords(now, ev)
 	case connsRead:
 		out = c.onConns(now, ev)
+	case connsDeleted:
+		if s := c.sweeps[ev.epoch]; s != nil {
+			s.deleted(now, ev.conns, ev.err)
+		}
 	case failedNotSet:
 		c.again = now.Add(retryAfter)
 		return nil
@@ -127,11 +132,11 @@ func (c *guardCore) sweep(now time.Time, s *sweep) (out []guardAction) {
 		out = append(out, readConns{s.epoch, s.node})
 	}
 	if due(now, s.forget) {
-		if conns := s.batch(now); len(conns) > 0 {
-			out = append(out, deleteConns{conns})
+		if conns := s.batch(); len(conns) > 0 {
+			out = append(out, deleteConns{s.epoch, conns})
 		}
 	}
-	records := s.drain(int(c.limit.TokensAt(now)))
+	records := s.drain(now, int(c.limit.TokensAt(now)))
 	if len(records) > 0 {
 		c.limit.AllowN(now, len(records))
 		out = append(out, probe{records})

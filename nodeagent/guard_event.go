@@ -30,6 +30,12 @@ type (
 		conns []state.Conn
 		err   error
 	}
+	// connsDeleted answers deleteConns.
+	connsDeleted struct {
+		epoch uint64
+		conns []state.Conn
+		err   error
+	}
 	// failedNotSet: a setFailed failed.
 	failedNotSet struct{}
 	// paced: it is the time that next said.
@@ -41,6 +47,7 @@ func (strayNoticed) isGuardEvent() {}
 func (nodeAnswered) isGuardEvent() {}
 func (recordsRead) isGuardEvent()  {}
 func (connsRead) isGuardEvent()    {}
+func (connsDeleted) isGuardEvent() {}
 func (failedNotSet) isGuardEvent() {}
 func (paced) isGuardEvent()        {}
 
@@ -57,8 +64,6 @@ type (
 	}
 	// probe sends each client a keep-alive probe.
 	probe struct{ records []bpf.Guarded }
-	// ask sends who-has questions.
-	ask struct{ questions []question }
 	// attribute tells the filter whose connections these are: a failed node's, and
 	// the client gets a RST when it talks, or a live one's.
 	attribute struct {
@@ -71,7 +76,10 @@ type (
 		node  topology.NodeName
 	}
 	// deleteConns deletes some of them.
-	deleteConns struct{ conns []state.Conn }
+	deleteConns struct {
+		epoch uint64
+		conns []state.Conn
+	}
 	// countStray counts the end of an inquiry.
 	countStray struct{ as outcome }
 )
@@ -79,9 +87,9 @@ type (
 func (setFailed) isGuardAction()   {}
 func (readRecords) isGuardAction() {}
 func (probe) isGuardAction()       {}
-func (ask) isGuardAction()         {}
 func (attribute) isGuardAction()   {}
 func (readConns) isGuardAction()   {}
 func (deleteConns) isGuardAction() {}
 func (countStray) isGuardAction()  {}
+func (ask) isGuardAction()         {}
 func (say) isGuardAction()         {}

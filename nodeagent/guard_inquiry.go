@@ -55,13 +55,6 @@ type finding struct {
 	owner   topology.NodeID // where it is outcomeOwned
 }
 
-// question is one who-has frame to send.
-type question struct {
-	to    askee
-	nonce uint64
-	flow  bpf.Flow
-}
-
 // inquiries asks the other nodes who has a connection. It has no clock and sends
 // nothing. Not for concurrent use.
 type inquiries struct {
@@ -72,6 +65,7 @@ type inquiries struct {
 	owned   map[bpf.Flow]time.Time // until when another node has it
 	limit   *rate.Limiter
 	nonce   uint64 // of the newest inquiry
+	from    topology.MAC
 }
 
 // inquiry is under way. Who said no is not asked again.
@@ -83,11 +77,11 @@ type inquiry struct {
 	again time.Time
 }
 
-// newInquiries begins to count nonces after the one given.
-func newInquiries(nonce uint64) *inquiries {
+// newInquiries asks from a MAC, and counts its nonces from the one given.
+func newInquiries(from topology.MAC, nonce uint64) *inquiries {
 	return &inquiries{
 		open: map[bpf.Flow]*inquiry{}, waiting: map[bpf.Flow]bool{}, owned: map[bpf.Flow]time.Time{},
-		limit: rate.NewLimiter(questionRate, questionBurst), nonce: nonce,
+		limit: rate.NewLimiter(questionRate, questionBurst), nonce: nonce, from: from,
 	}
 }
 
@@ -106,7 +100,7 @@ func (q *inquiries) add(now time.Time, s suspect) (room bool) {
 }
 
 // step asks what is due now, as the rate allows.
-func (q *inquiries) step(now time.Time, askees []askee) (questions []question, ended []finding) {
+func (q *inquiries) step(now time.Time, askees []askee) (questions []bpf.Question, ended []finding) {
 	for len(q.asked) > 0 && !now.Before(q.asked[0].again) {
 		i := q.asked[0]
 		open := q.open[i.flow] == i
@@ -149,9 +143,11 @@ func (q *inquiries) allow(now time.Time, n int) bool {
 	return q.limit.AllowN(now, min(n, questionBurst))
 }
 
-func (q *inquiries) ask(now time.Time, i *inquiry) (questions []question) {
+func (q *inquiries) ask(now time.Time, i *inquiry) (questions []bpf.Question) {
 	for _, to := range i.left {
-		questions = append(questions, question{to, i.nonce, i.flow})
+		questions = append(questions, bpf.Question{
+			Kind: bpf.AskWhoHas, Asked: to.id, Nonce: i.nonce, Flow: i.flow, From: q.from, To: to.mac,
+		})
 	}
 	i.times++
 	i.again = now.Add(askEvery)
@@ -193,7 +189,7 @@ func (q *inquiries) drop(now time.Time, i *inquiry, gone func(askee) bool) *find
 	return &v
 }
 
-func (q *inquiries) end(now time.Time, i *inquiry, o outcome, owner topology.NodeID) verdict {
+func (q *inquiries) end(now time.Time, i *inquiry, o outcome, owner topology.NodeID) finding {
 	delete(q.open, i.flow)
 	if o == outcomeOwned {
 		if len(q.owned) >= maxSuspects {

@@ -31,7 +31,7 @@ func canProbe(g bpf.Guarded) bool { return !g.ClientMAC.IsZero() }
 // echoed: never older than what PAWS wants (RFC 7323, section 5.2).
 func keepAlive(g bpf.Guarded, from topology.MAC) ([]byte, error) {
 	tcp := &layers.TCP{
-		SrcPort: layers.TCPPort(g.VIP.Port()), DstPort: layers.TCPPort(g.Client.Port()),
+		SrcPort: layers.TCPPort(g.Flow.VIP.Port()), DstPort: layers.TCPPort(g.Flow.Client.Port()),
 		Seq: g.Ack - 1, Ack: g.Seq, ACK: true, Window: probeWindow,
 	}
 	if g.HasTS {
@@ -39,14 +39,14 @@ func keepAlive(g bpf.Guarded, from topology.MAC) ([]byte, error) {
 		tcp.Options = []layers.TCPOption{nop, nop, timestamps(g.TSEcr, g.TSVal)}
 	}
 	eth := &layers.Ethernet{SrcMAC: net.HardwareAddr(from[:]), DstMAC: net.HardwareAddr(g.ClientMAC[:])}
-	ip := ipHeader(eth, g.VIP.Addr(), g.Client.Addr())
+	ip := ipHeader(eth, g.Flow.VIP.Addr(), g.Flow.Client.Addr())
 	if err := tcp.SetNetworkLayerForChecksum(ip); err != nil {
-		return nil, fmt.Errorf("make a keep-alive probe to %s: %w", g.Client, err)
+		return nil, fmt.Errorf("make a keep-alive probe to %s: %w", g.Flow.Client, err)
 	}
 	buf := gopacket.NewSerializeBuffer()
 	opts := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
 	if err := gopacket.SerializeLayers(buf, opts, eth, ip, tcp); err != nil {
-		return nil, fmt.Errorf("make a keep-alive probe to %s: %w", g.Client, err)
+		return nil, fmt.Errorf("make a keep-alive probe to %s: %w", g.Flow.Client, err)
 	}
 	return buf.Bytes(), nil
 }

@@ -12,9 +12,12 @@ import (
 
 const (
 	// sweepRounds is how often a silent client is probed at most, sweepEvery how
-	// far apart: Linux answers one such probe in half a second (tcp_invalid_ratelimit).
+	// far apart the rounds are.
 	sweepRounds = 3
 	sweepEvery  = time.Second
+	// probeAgain is the least time between two probes of a client: Linux answers one
+	// in half a second (tcp_invalid_ratelimit).
+	probeAgain = 500 * time.Millisecond
 	// probeRate bounds the probes of a node, in frames a second. Each is answered,
 	// and the answer flooded to all nodes.
 	probeRate  = 5000
@@ -38,8 +41,8 @@ const (
 // comes to the next round.
 type sweep struct {
 	duty
-	queue  []bpf.Guarded    // to probe in this round
-	probed map[bpf.Flow]int // how often
+	queue  []bpf.Guarded // to probe in this round
+	probed map[bpf.Flow]probed
 	known  map[bpf.Flow]bool
 	read   time.Time // when to read the records; zero: not again
 	fresh  bool      // slots were added since the last read
@@ -49,8 +52,14 @@ type sweep struct {
 	forget time.Time // when to delete them; zero: there are none
 }
 
+// probed is how often a client was probed, and when last.
+type probed struct {
+	times int
+	last  time.Time
+}
+
 func newSweep() *sweep {
-	return &sweep{probed: map[bpf.Flow]int{}, known: map[bpf.Flow]bool{}}
+	return &sweep{probed: map[bpf.Flow]probed{}, known: map[bpf.Flow]bool{}}
 }
 
 // take follows the duty. Slots that are new in it are swept from the beginning.
@@ -79,35 +88,40 @@ func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) 
 	s.fresh, s.queue, s.read = false, nil, time.Time{}
 	for _, g := range records {
 		switch {
-		case !s.slots[bpf.SlotOf(g.Client, g.VIP)]:
+		case !s.slots[bpf.SlotOf(g.Flow.Client, g.Flow.VIP)]:
 		case g.Owner == topology.Undecided:
 			unknown = append(unknown, suspect{g.Flow, s.epoch, g})
 		case g.Owner == s.owner:
 			s.known[g.Flow] = true
-			s.enqueue(g)
+			s.enqueue(now, g)
 		}
 	}
-	if len(s.queue) > 0 {
-		s.read = now.Add(sweepEvery)
-	} else {
-		s.probed, s.known = map[bpf.Flow]int{}, map[bpf.Flow]bool{}
+	if s.read.IsZero() {
+		s.probed, s.known = map[bpf.Flow]probed{}, map[bpf.Flow]bool{}
 	}
 	return unknown
 }
 
-func (s *sweep) enqueue(g bpf.Guarded) {
-	if canProbe(g) && s.probed[g.Flow] < sweepRounds {
+// enqueue lets a client be probed, unless it was often enough or is still to answer;
+// then there will be another round.
+func (s *sweep) enqueue(now time.Time, g bpf.Guarded) {
+	p := s.probed[g.Flow]
+	if !canProbe(g) || p.times >= sweepRounds {
+		return
+	}
+	if p.times == 0 || !now.Before(p.last.Add(probeAgain)) {
 		s.queue = append(s.queue, g)
 	}
+	s.read = earlier(s.read, now.Add(sweepEvery))
 }
 
 // drain takes the next n to probe.
-func (s *sweep) drain(n int) []bpf.Guarded {
+func (s *sweep) drain(now time.Time, n int) []bpf.Guarded {
 	n = min(n, len(s.queue))
 	out := s.queue[:n]
 	s.queue = s.queue[n:]
 	for _, g := range out {
-		s.probed[g.Flow]++
+		s.probed[g.Flow] = probed{s.probed[g.Flow].times + 1, now}
 	}
 	return out
 }
@@ -115,7 +129,7 @@ func (s *sweep) drain(n int) []bpf.Guarded {
 // condemned adds a connection that turned out to be an orphan. Where its record was
 // not at hand it is read again.
 func (s *sweep) condemned(now time.Time, g bpf.Guarded) {
-	s.enqueue(g)
+	s.enqueue(now, g)
 	s.read = earlier(s.read, now.Add(rereadAfter))
 }
 
@@ -142,17 +156,26 @@ func (s *sweep) recalled(now time.Time, conns []state.Conn) (unknown []suspect) 
 
 // batch takes the next of the store's records to delete. A node that is back goes
 // through them itself, and may have written some anew.
-func (s *sweep) batch(now time.Time) []state.Conn {
+func (s *sweep) batch() []state.Conn {
+	s.forget = time.Time{}
 	if s.left {
 		s.stored = nil
 	}
 	n := min(len(s.stored), state.MaxBatch)
 	out := s.stored[:n]
-	s.stored, s.forget = s.stored[n:], time.Time{}
-	if len(s.stored) > 0 {
-		s.forget = now.Add(forgetEvery)
-	}
+	s.stored = s.stored[n:]
 	return out
+}
+
+// deleted follows a batch with the next one, or tries it again.
+func (s *sweep) deleted(now time.Time, batch []state.Conn, err error) {
+	after := forgetEvery
+	if err != nil {
+		s.stored, after = append(s.stored, batch...), retryAfter
+	}
+	if len(s.stored) > 0 {
+		s.forget = now.Add(after)
+	}
 }
 
 // next is when the sweep has something to do; zero: never.

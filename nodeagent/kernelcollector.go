@@ -29,6 +29,14 @@ var (
 		"Connections that this node, as a scheduler, assigned, by owner.", []string{"service", "owner"}, nil)
 	packetsDesc = prometheus.NewDesc("onevip_packets_total",
 		"Packets that left the filter, by reason.", []string{"reason"}, nil)
+	guardedDesc = prometheus.NewDesc("onevip_agent_guarded_connections",
+		"Connections of other nodes that this node remembers as their guard, by owner.", []string{"owner"}, nil)
+	orphansDesc = prometheus.NewDesc("onevip_agent_orphans_reset_total",
+		"Segments of failed nodes' connections that this node answered with a RST.", nil, nil)
+	youngDesc = prometheus.NewDesc("onevip_agent_adopted_young_total",
+		"Segments by which this node took over connections that a failed one had only just got.", nil, nil)
+	violationsDesc = prometheus.NewDesc("onevip_agent_invariant_violations_total",
+		"What the filter saw that must never be, by invariant.", []string{"invariant"}, nil)
 )
 
 // setFilter tells where the counters are from now on.
@@ -62,7 +70,8 @@ func (k *kernelCollector) setNames(v state.View) (gone []topology.ServiceName) {
 
 // Describe is prometheus.Collector.
 func (k *kernelCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{activeDesc, adoptedDesc, assignedDesc, packetsDesc} {
+	for _, d := range []*prometheus.Desc{activeDesc, adoptedDesc, assignedDesc, packetsDesc,
+		guardedDesc, orphansDesc, youngDesc, violationsDesc} {
 		ch <- d
 	}
 }
@@ -82,6 +91,7 @@ func (k *kernelCollector) Collect(ch chan<- prometheus.Metric) {
 	for reason, n := range reasons {
 		ch <- prometheus.MustNewConstMetric(packetsDesc, prometheus.CounterValue, float64(n), reason)
 	}
+	k.collectGuard(ch, reasons)
 	for name, id := range k.services {
 		n, err := k.filter.Counts(id)
 		if err != nil {
@@ -102,6 +112,53 @@ func (k *kernelCollector) collectService(ch chan<- prometheus.Metric, name topol
 			ch <- prometheus.MustNewConstMetric(assignedDesc, prometheus.CounterValue, float64(total), string(name), k.nodeLabel(id))
 		}
 	}
+}
+
+// collectGuard reports what this node does for others.
+func (k *kernelCollector) collectGuard(ch chan<- prometheus.Metric, reasons map[string]uint64) {
+	orphans := reasons[bpf.ReasonResetOrphan.String()] + reasons[bpf.ReasonResetYoung.String()]
+	ch <- prometheus.MustNewConstMetric(orphansDesc, prometheus.CounterValue, float64(orphans))
+	young := reasons[bpf.ReasonAdoptedYoung.String()]
+	ch <- prometheus.MustNewConstMetric(youngDesc, prometheus.CounterValue, float64(young))
+	violations, err := k.filter.Violations()
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(violationsDesc, err)
+	}
+	for invariant, n := range violations {
+		ch <- prometheus.MustNewConstMetric(violationsDesc, prometheus.CounterValue, float64(n), invariant)
+	}
+	guarded, err := k.guarded()
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(guardedDesc, err)
+	}
+	for owner, n := range guarded {
+		ch <- prometheus.MustNewConstMetric(guardedDesc, prometheus.GaugeValue, float64(n), k.ownerLabel(owner))
+	}
+}
+
+// guarded counts the records of other nodes' connections by owner.
+func (k *kernelCollector) guarded() (map[topology.NodeID]int, error) {
+	owners := make([]topology.NodeID, 0, topology.MaxNodeID+1)
+	for id := range topology.NodeID(topology.MaxNodeID) + 1 {
+		owners = append(owners, id)
+	}
+	records, err := k.filter.Guarded(owners...)
+	if err != nil {
+		return nil, err
+	}
+	out := map[topology.NodeID]int{}
+	for _, r := range records {
+		out[r.Owner]++
+	}
+	return out, nil
+}
+
+// ownerLabel is nodeLabel, or unknown.
+func (k *kernelCollector) ownerLabel(id topology.NodeID) string {
+	if id == topology.Undecided {
+		return "unknown"
+	}
+	return k.nodeLabel(int(id))
 }
 
 // nodeLabel is the node's name, or its id where it has none any more.

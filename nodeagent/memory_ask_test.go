@@ -30,6 +30,12 @@ func askFrame(to, from net.HardwareAddr, body any) ([]byte, error) {
 	return frameOf(to, from, append(bytes.Clone(askMagic), raw...)), err
 }
 
+// says whether the answer is yes.
+func (f *memoryFilter) says(q bpf.Question) (yes bool) {
+	f.locked(func() { yes = q.Kind == bpf.AskAlive || f.guard.sockets[q.Flow] })
+	return yes
+}
+
 // answer is what the programs of this node do with a frame: an answer, or nil.
 func (f *memoryFilter) answer(frame []byte) []byte {
 	var q bpf.Question
@@ -39,7 +45,7 @@ func (f *memoryFilter) answer(frame []byte) []byte {
 	if json.Unmarshal(frame[headerSize+len(askMagic):], &q) != nil || q.Asked != f.self() || q.Asked == topology.Undecided {
 		return nil
 	}
-	out, err := askFrame(q.From[:], q.To[:], bpf.Answer{Kind: q.Kind, Asked: q.Asked, Nonce: q.Nonce, Flow: q.Flow, Yes: true})
+	out, err := askFrame(q.From[:], q.To[:], bpf.Answer{Kind: q.Kind, Asked: q.Asked, Nonce: q.Nonce, Flow: q.Flow, Yes: f.says(q)})
 	if err != nil {
 		return nil
 	}

@@ -60,6 +60,7 @@ type memoryFilter struct {
 	slots  []bpf.Slot
 	counts map[topology.ServiceID]bpf.Counts
 	id     topology.NodeID // as SetSelf said
+	guard  memoryGuard
 	closed bool
 }
 
@@ -67,7 +68,8 @@ var _ filter = (*memoryFilter)(nil)
 
 func newMemoryFilter(log *callLog) *memoryFilter {
 	return &memoryFilter{callLog: log, loads: map[topology.ServiceID][]bpf.Load{},
-		hashes: map[topology.ServiceID][]topology.NodeID{}, counts: map[topology.ServiceID]bpf.Counts{}}
+		hashes: map[topology.ServiceID][]topology.NodeID{}, counts: map[topology.ServiceID]bpf.Counts{},
+		guard: memoryGuard{records: map[bpf.Flow]bpf.Guarded{}, sockets: map[bpf.Flow]bool{}, tally: map[string]uint64{}}}
 }
 
 func (f *memoryFilter) locked(change func()) {

@@ -20,6 +20,8 @@ type metrics struct {
 	connsStored, connsBacklog  prometheus.Gauge
 	connsWritten               prometheus.Counter
 	tableErrors                prometheus.Counter
+	strays                     *prometheus.CounterVec // outcome
+	probes, probesFailed       prometheus.Counter
 	kernel                     *kernelCollector
 }
 
@@ -41,8 +43,21 @@ func newMetrics() *metrics {
 		connsBacklog:  gauge("conns_backlog", "Connections that should be written to or deleted from the store."),
 		connsWritten:  counter("conns_written_total", "Records of connections written or deleted."),
 		tableErrors:   counter("table_errors_total", "Writes of tables into the kernel that failed."),
+		strays:        newStrays(),
+		probes:        counter("guard_probes_total", "Keep-alive probes sent to silent clients of failed nodes."),
+		probesFailed:  counter("guard_probes_failed_total", "Keep-alive probes that could not be sent."),
 		kernel:        &kernelCollector{},
 	}
+}
+
+// newStrays shows all outcomes from the beginning.
+func newStrays() *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "onevip", Subsystem: "agent",
+		Name: "strays_total", Help: "Connections of unknown owner that this node, acting for a failed one, asked the others about, by outcome."}, []string{"outcome"})
+	for _, o := range outcomes {
+		v.WithLabelValues(string(o))
+	}
+	return v
 }
 
 func counter(name, help string) prometheus.Counter {
@@ -60,7 +75,8 @@ func gaugeVec(name, help string) *prometheus.GaugeVec {
 func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.sent, m.sendFailed, m.received, m.refused, m.frameOverflow, m.asked, m.askFailed, m.etcdReachable, m.slotEpoch,
-		m.failOpen, m.pickable, m.connsStored, m.connsBacklog, m.connsWritten, m.tableErrors, m.kernel,
+		m.failOpen, m.pickable, m.connsStored, m.connsBacklog, m.connsWritten, m.tableErrors,
+		m.strays, m.probes, m.probesFailed, m.kernel,
 	}
 }
 

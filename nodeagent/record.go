@@ -30,6 +30,7 @@ func (c *core) record() state.Agent {
 	r := c.about
 	r.SlotEpoch = c.epoch
 	r.Warnings = c.warnings.all()
+	r.Violations = c.violations.counts
 	r.Services = map[topology.ServiceName]state.AgentHealth{}
 	for name, h := range c.health {
 		n := c.counts[c.view.Services[name].ID]

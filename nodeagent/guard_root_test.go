@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodeagent
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/mdlayher/packet"
+	"github.com/vishvananda/netlink"
+
+	"github.com/onevip/onevip/bpf"
+	"github.com/onevip/onevip/topology"
+)
+
+// A keep-alive probe provokes an ACK from a silent client, and a RST with what that
+// acknowledges ends the client's connection, also where its guard has not seen all
+// that the client got. The test plays the filter's part.
+func TestASilentClientIsReset(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		client, vip string
+		timestamps  string
+		behind      bool // the guard saw no ACK of what the server said
+	}{
+		{"IPv4", "10.77.1.1/16", "10.77.0.1/16", "1", false},
+		{"IPv6", "fd77::1:1/64", "fd77::1/64", "1", false},
+		{"guard is behind", "10.77.1.1/16", "10.77.0.1/16", "1", true},
+		{"without timestamps", "10.77.1.1/16", "10.77.0.1/16", "0", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newOrphanRig(t, tt.client, tt.vip, tt.timestamps)
+			first := r.sniffer.next() // the handshake's ACK
+			r.say("hello")
+			last := r.sniffer.next()
+			if last.Ack != first.Ack+5 || last.HasTS != (tt.timestamps == "1") {
+				t.Fatalf("client acknowledges with %+v after %+v", last, first)
+			}
+			silence(t, tt.vip)
+
+			record := last
+			if tt.behind {
+				record = first
+			}
+			r.probe(record)
+			provoked := r.sniffer.next()
+			if provoked.Ack != last.Ack || provoked.Seq != last.Seq {
+				t.Errorf("the probe provoked %+v, want what the client expects, as in %+v", provoked, last)
+			}
+			r.send(resetAt(t, provoked, topology.MAC(r.wire.from)))
+			_ = r.client.SetReadDeadline(time.Now().Add(time.Minute))
+			if _, err := r.client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the client's connection ended with %v, want a reset", err)
+			}
+		})
+	}
+}
+
+// orphanRig is a connection between a client in a namespace of its own and a server
+// in the test's, which will be silenced.
+type orphanRig struct {
+	t              *testing.T
+	wire           *rawWire
+	sniffer        *sniffer
+	client, server *net.TCPConn
+}
+
+// newOrphanRig connects them. Addresses are with their prefixes' lengths.
+func newOrphanRig(t *testing.T, client, vip, timestamps string) *orphanRig {
+	t.Helper()
+	here := enterNamespace(t)
+	peer := newPeer(t, here)
+	addAddr(t, "eth0", vip)
+	service := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParsePrefix(vip).Addr(), 80))
+	r := &orphanRig{t: t, sniffer: newSniffer(t, service.AddrPort().Addr())}
+	var err error
+	if r.wire, err = listenWire(interfaceOf(t, "eth0")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.wire.close() })
+	listener, err := net.ListenTCP("tcp", service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	inside(t, peer, func() {
+		addAddr(t, "eth0", client)
+		if err := writeSysctl("net/ipv4/tcp_timestamps", timestamps); err != nil {
+			t.Fatal(err)
+		}
+		if r.client, err = net.DialTCP("tcp", nil, service); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() { r.client.Close() })
+	if r.server, err = listener.AcceptTCP(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.server.Close() })
+	return r
+}
+
+// say lets the server say something, and the client hear it.
+func (r *orphanRig) say(text string) {
+	r.t.Helper()
+	if _, err := r.server.Write([]byte(text)); err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := io.ReadFull(r.client, make([]byte, len(text))); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *orphanRig) probe(g bpf.Guarded) {
+	r.t.Helper()
+	frame, err := keepAlive(g, topology.MAC(r.wire.from))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.send(frame)
+}
+
+func (r *orphanRig) send(frame []byte) {
+	r.t.Helper()
+	if err := r.wire.send(frame); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// silence makes this node deaf: it has the VIP no more.
+func silence(t *testing.T, vip string) {
+	t.Helper()
+	addr, err := netlink.ParseAddr(vip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.AddrDel(linkOf(t, "eth0"), addr); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// resetAt makes the RST that the filter makes of a segment.
+func resetAt(t *testing.T, g bpf.Guarded, from topology.MAC) []byte {
+	t.Helper()
+	eth := &layers.Ethernet{SrcMAC: from[:], DstMAC: g.ClientMAC[:]}
+	ip := ipHeader(eth, g.Flow.VIP.Addr(), g.Flow.Client.Addr())
+	tcp := &layers.TCP{SrcPort: layers.TCPPort(g.Flow.VIP.Port()), DstPort: layers.TCPPort(g.Flow.Client.Port()), Seq: g.Ack, RST: true}
+	if err := tcp.SetNetworkLayerForChecksum(ip); err != nil {
+		t.Fatal(err)
+	}
+	buf := gopacket.NewSerializeBuffer()
+	opts := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
+	if err := gopacket.SerializeLayers(buf, opts, eth, ip, tcp); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// sniffer sees the segments that clients send to a VIP, as a guard does.
+type sniffer struct {
+	t    *testing.T
+	conn *packet.Conn
+	vip  netip.Addr
+}
+
+func newSniffer(t *testing.T, vip netip.Addr) *sniffer {
+	t.Helper()
+	conn, err := packet.Listen(interfaceOf(t, "eth0"), packet.Raw, syscall.ETH_P_ALL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &sniffer{t, conn, vip}
+}
+
+// next gives the next segment that is no SYN, as a record.
+func (s *sniffer) next() bpf.Guarded {
+	s.t.Helper()
+	_ = s.conn.SetReadDeadline(time.Now().Add(time.Minute))
+	buf := make([]byte, 2048)
+	for {
+		n, _, err := s.conn.ReadFrom(buf)
+		if err != nil {
+			s.t.Fatalf("no segment of the client: %v", err)
+		}
+		p := gopacket.NewPacket(buf[:n], layers.LayerTypeEthernet, gopacket.Default)
+		tcp, ok := p.TransportLayer().(*layers.TCP)
+		if !ok || tcp.SYN {
+			continue
+		}
+		ends := p.NetworkLayer().NetworkFlow()
+		from, _ := netip.AddrFromSlice(ends.Src().Raw())
+		to, _ := netip.AddrFromSlice(ends.Dst().Raw())
+		if to != s.vip {
+			continue
+		}
+		g := bpf.Guarded{
+			Flow: bpf.Flow{Client: netip.AddrPortFrom(from, uint16(tcp.SrcPort)), VIP: netip.AddrPortFrom(to, uint16(tcp.DstPort))},
+			Ack:  tcp.Ack, Seq: tcp.Seq, ClientMAC: topology.MAC(p.LinkLayer().(*layers.Ethernet).SrcMAC),
+		}
+		for _, o := range tcp.Options {
+			if o.OptionType == layers.TCPOptionKindTimestamps {
+				g.HasTS, g.TSVal, g.TSEcr = true, binary.BigEndian.Uint32(o.OptionData), binary.BigEndian.Uint32(o.OptionData[4:])
+			}
+		}
+		return g
+	}
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodeagent
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/onevip/onevip/bpf"
+	"github.com/onevip/onevip/state"
+	"github.com/onevip/onevip/topology"
+)
+
+// The tests of this file run agents whole, in a bubble as those of agent_test.go.
+
+// failThird stores that n3 was there, failed and is fenced.
+func (b *bubble) failThird() {
+	now := time.Now()
+	v := state.View{Nodes: map[topology.NodeName]state.Node{"n3": {Schema: state.Schema, Name: "n3", ID: 3, Switch: "s1", Port: "n3", Weight: 1}},
+		Failures: map[uint64]state.Failure{}}
+	fail(&v, "n3", 7, &now)
+	f := v.Failures[7]
+	f.Schema, f.Reason, f.SlotEpoch, f.Since, f.SlotNodes = state.Schema, state.FailureSilence, 4, now, []topology.NodeID{1, 2, 3}
+	if _, err := b.leader.Apply(b.ctx, state.Change{Record: v.Nodes["n3"]}, state.Change{Record: f}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// listen plugs in a client that keeps the segments it gets.
+func (b *bubble) listen() *[]probeFields {
+	var got []probeFields
+	b.wires.plug(func(frame []byte) []byte {
+		if binary.BigEndian.Uint16(frame[12:]) == 0x0800 {
+			got = append(got, parseProbe(b.t, frame))
+		}
+		return nil
+	})
+	return &got
+}
+
+func TestAgentsActForAFailedOne(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		probes := b.listen()
+		m1, m2 := b.start("n1", 100), b.start("n2", 200)
+		b.pass(time.Second)
+		silent, unknown, taken := guardedRecord("10.77.1.1:1", "10.77.0.1:80"), guardedRecord("10.77.1.1:2", "10.77.0.1:80"), guardedRecord("10.77.1.1:3", "10.77.0.1:80")
+		silent.Owner, unknown.Owner, taken.Owner = 3, 0, 0
+		for _, m := range []*member{m1, m2} {
+			m.filter.locked(func() {
+				for _, g := range []bpf.Guarded{silent, unknown, taken} {
+					m.filter.guard.records[g.Flow] = g
+				}
+				m.filter.guard.sockets[taken.Flow] = true
+			})
+		}
+		stored := bpf.Flow{Client: flowNumber(4).Client, VIP: silent.Flow.VIP}
+		conn := state.Conn{Schema: state.Schema, Node: "n3", Service: "web", Client: stored.Client, VIP: stored.VIP, Since: time.Now()}
+		if err := b.store.PutConns(b.ctx, []state.Conn{conn}); err != nil {
+			t.Fatal(err)
+		}
+
+		b.failThird()
+		b.pass(500 * time.Millisecond)
+		owner := func(flow bpf.Flow) (owners []topology.NodeID) {
+			for _, m := range []*member{m1, m2} {
+				m.filter.locked(func() { owners = append(owners, m.filter.guard.records[flow].Owner) })
+			}
+			return owners
+		}
+		ends := map[uint16]int{}
+		for _, p := range *probes {
+			ends[p.Port]++
+		}
+		// The two nodes share the slots: what one does the other leaves alone.
+		if diff := cmp.Diff(map[uint16]int{1: 1, 2: 1}, ends); diff != "" {
+			t.Errorf("probes by the client's port, in the first round (-want +got):\n%s", diff)
+		}
+		if got := owner(unknown.Flow); got[0]+got[1] != 3 {
+			t.Errorf("owners of a connection that nobody has: %v, want 3 at one of the nodes", got)
+		}
+		if got := owner(stored); got[0]+got[1] != 3 {
+			t.Errorf("owners of one that only the store knows: %v, want 3 at one of the nodes", got)
+		}
+		if got := owner(taken.Flow); got[0] == 3 || got[1] == 3 {
+			t.Errorf("owners of one that a live node has: %v, want never 3", got)
+		}
+		b.pass(time.Minute)
+		if conns, err := b.store.Conns(b.ctx, "n3", 0); err != nil || len(conns) > 0 {
+			t.Errorf("the store has %v of the failed node, %v; want nothing", conns, err)
+		}
+	})
+}
+
+func TestViolationsAreToldOf(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		m := b.start("n1", 100)
+		b.pass(time.Second)
+		m.filter.locked(func() { m.filter.guard.tally["double_owner"] = 2 })
+		b.pass(2 * time.Second)
+		if diff := cmp.Diff(map[string]uint64{"double_owner": 2}, b.view().Agents["n1"].Violations); diff != "" {
+			t.Errorf("in the record (-want +got):\n%s", diff)
+		}
+	})
+}

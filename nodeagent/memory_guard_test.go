@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodeagent
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/onevip/onevip/bpf"
+	"github.com/onevip/onevip/topology"
+)
+
+// memoryGuard is the part of a memoryFilter that a guard uses.
+type memoryGuard struct {
+	failed  []bpf.Failed
+	records map[bpf.Flow]bpf.Guarded
+	sockets map[bpf.Flow]bool // that this node would say it has
+	tally   map[string]uint64
+}
+
+func (f *memoryFilter) SetFailed(failed []bpf.Failed) error {
+	f.locked(func() { f.guard.failed = failed })
+	ids := []topology.NodeID{}
+	for _, each := range failed {
+		ids = append(ids, each.ID)
+	}
+	if len(ids) == 0 {
+		return nil // said by a guard that begins, beside what its agent does
+	}
+	return f.do("failed %v", ids)
+}
+
+func (f *memoryFilter) Guarded(owners ...topology.NodeID) (out []bpf.Guarded, err error) {
+	f.locked(func() {
+		for _, r := range f.guard.records {
+			if slices.Contains(owners, r.Owner) {
+				out = append(out, r)
+			}
+		}
+	})
+	slices.SortFunc(out, func(a, b bpf.Guarded) int { return a.Flow.Client.Compare(b.Flow.Client) })
+	return out, nil
+}
+
+func (f *memoryFilter) Condemn(flows []bpf.Flow, owner topology.NodeID) error {
+	f.locked(func() {
+		for _, flow := range flows {
+			r := f.guard.records[flow]
+			r.Flow, r.Owner = flow, owner
+			f.guard.records[flow] = r
+		}
+	})
+	return f.do("condemn %v %d", flows, owner)
+}
+
+func (f *memoryFilter) Violations() (out map[string]uint64, err error) {
+	f.locked(func() { out = maps.Clone(f.guard.tally) })
+	return out, nil
+}
