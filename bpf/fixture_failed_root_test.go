@@ -5,6 +5,7 @@ package bpf
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/gopacket/gopacket/layers"
 
@@ -290,4 +291,56 @@ func TestFixtureStoodDown(t *testing.T) {
 	r.expectAnswer(t, Question{Kind: AskAlive, Asked: rigSelf, Nonce: 1}, true)
 	r.check(r.f.SetSelf(Self{ID: rigThird, WindowScale: 7}))
 	expectAll(ReasonOwn)
+}
+
+// Strays are told to the agent, once a second and connection at most.
+func TestFixtureStrayNotices(t *testing.T) {
+	r := newRig(t)
+	r.roles(t, Slot{Primary: rigOther, Secondary: rigThird}) // acting is no role
+	r.roles(t, Slot{Primary: rigOther, Secondary: rigThird})
+	notices := r.readNotices(t)
+	for _, f := range families {
+		frame := f.segment(webPort, layers.TCP{ACK: true, Seq: 70000, Ack: 80000})
+		r.setFailed(t)
+		r.expect(t, frame, ReasonForeign)
+		r.expectUnguarded(t)
+		r.setFailed(t, rigOther)
+		from := r.second(t)
+		for range 50 {
+			r.expect(t, frame, ReasonStray)
+		}
+		most := r.second(t) - from + 1
+		flow := Flow{f.from(), f.to(webPort)}
+		n := nextOf(t, notices, flow)
+		if want := (Notice{Kind: NoticeStray, At: n.At, Flow: flow, Frame: n.Frame}); !equalNotices(n, want) || len(n.Frame) > 0 {
+			t.Fatalf("notice %+v, want %+v", n, want)
+		}
+		if more := len(notices); more >= most {
+			t.Fatalf("%d notices in %d seconds", more+1, most)
+		}
+		r.check(r.f.Forget([]Flow{flow}))
+		r.expect(t, frame, ReasonStray)
+		nextOf(t, notices, flow)
+		r.forgetAll(t)
+	}
+}
+
+// nextOf leaves out what is left of other flows.
+func nextOf(t *testing.T, notices <-chan Notice, flow Flow) Notice {
+	t.Helper()
+	for {
+		if n := nextNotice(t, notices); n.Flow == flow {
+			return n
+		}
+	}
+}
+
+// second is that of the clock that the programs go by.
+func (r *rig) second(t testing.TB) int {
+	t.Helper()
+	now, err := Now()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(now / time.Second)
 }

@@ -5,11 +5,9 @@ package bpf
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/onevip/onevip/topology"
 )
@@ -56,7 +54,7 @@ func (f *Filter) Guarded(owners ...topology.NodeID) ([]Guarded, error) {
 	for _, id := range owners {
 		wanted[id] = true
 	}
-	now, err := monotonicSeconds()
+	now, err := Now()
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +68,7 @@ func (f *Filter) Guarded(owners ...topology.NodeID) ([]Guarded, error) {
 		}
 		for i := range n {
 			if wanted[values[i].Owner] {
-				out = append(out, values[i].guarded(keys[i].flow(), now))
+				out = append(out, values[i].guarded(flowOf(keys[i]), uint32(now/time.Second)))
 			}
 		}
 		if err != nil {
@@ -91,27 +89,11 @@ func (g onevipOvGuarded) guarded(flow Flow, now uint32) Guarded {
 	return out
 }
 
-// monotonicSeconds is what now_seconds of flow.h says.
-func monotonicSeconds() (uint32, error) {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &t); err != nil {
-		return 0, fmt.Errorf("read the monotonic clock: %w", err)
-	}
-	return uint32(t.Sec), nil
-}
-
 // key is how the maps name the flow.
 func (f Flow) key() onevipOvFlow {
 	return onevipOvFlow{
 		Client: address(f.Client.Addr()), ClientPort: networkOrder(f.Client.Port()),
 		Vip: address(f.VIP.Addr()), VipPort: networkOrder(f.VIP.Port()),
-	}
-}
-
-func (k onevipOvFlow) flow() Flow {
-	return Flow{
-		Client: netip.AddrPortFrom(netipAddr(k.Client), networkOrder(k.ClientPort)),
-		VIP:    netip.AddrPortFrom(netipAddr(k.Vip), networkOrder(k.VipPort)),
 	}
 }
 

@@ -20,9 +20,15 @@ import (
 // NoticeKind says what a Notice wants: enum notice_kind in src/notices.h.
 type NoticeKind uint32
 
-// NoticeSend asks for its frame to be sent, as it is, by the filter's interface:
-// the SYN/ACK to a SYN that the primary left unanswered.
-const NoticeSend NoticeKind = 1
+const (
+	// NoticeSend asks for its frame to be sent, as it is, by the filter's interface:
+	// the SYN/ACK to a SYN that the primary left unanswered.
+	NoticeSend NoticeKind = 1
+	// NoticeStray says that a client speaks of a connection that no node is known to
+	// have, while this node acts for a failed one in its slot (SetFailed). It comes at most
+	// once a second and connection. The answer is Condemn, if need be after Question.
+	NoticeStray NoticeKind = 2
+)
 
 // Notice is something that only the agent can do, told by the programs.
 type Notice struct {
@@ -30,8 +36,8 @@ type Notice struct {
 	// At is when it was written, by Now's clock.
 	At   time.Duration
 	Flow Flow
-	// Primary is that of the flow's slot, which stayed silent; Owner is the node
-	// that the frame names.
+	// Of NoticeSend: Primary is that of the flow's slot, which stayed silent; Owner is
+	// the node that the frame names.
 	Primary, Owner topology.NodeID
 	Frame          []byte
 }

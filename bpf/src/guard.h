@@ -11,6 +11,7 @@
 #ifndef ONEVIP_GUARD_H
 #define ONEVIP_GUARD_H
 
+#include "notices.h"
 #include "reuse.h"
 #include "sockets.h"
 
@@ -124,6 +125,23 @@ static __always_inline enum reason on_named(struct __sk_buff *skb, struct ov_con
 	return REASON_FOREIGN;
 }
 
+/* Nobody here knows whose it is: the agent asks the other nodes. Once a second and
+ * connection is enough. */
+static __always_inline enum reason stray(struct segment *seg, struct ov_guarded *g)
+{
+	__u32 now = now_seconds();
+	struct ov_notice *n;
+
+	if (g->noticed == now)
+		return REASON_STRAY;
+	n = start_notice(NOTICE_STRAY, &seg->flow);
+	if (n) {
+		g->noticed = now;
+		bpf_ringbuf_submit(n, 0);
+	}
+	return REASON_STRAY;
+}
+
 /* Any other segment: the record says whose it is, if there is one. */
 static __always_inline enum reason on_mid_stream(struct __sk_buff *skb, struct ov_config *cfg,
 						 struct segment *seg, struct ov_guarded *g,
@@ -142,7 +160,7 @@ static __always_inline enum reason on_mid_stream(struct __sk_buff *skb, struct o
 	if (!acting || !g)
 		return REASON_FOREIGN;
 	if (g->owner == UNDECIDED)
-		return REASON_STRAY;
+		return stray(seg, g);
 	return acts_for(cfg, g->owner, slot) ? REASON_RESET_ORPHAN : REASON_FOREIGN;
 }
 

@@ -9,7 +9,8 @@
 #include "reason.h"
 
 enum notice_kind {
-	NOTICE_SEND = 1, /* this frame, by the interface of the filter */
+	NOTICE_SEND = 1,  /* this frame, by the interface of the filter */
+	NOTICE_STRAY = 2, /* whose connection is this? */
 };
 
 /* To be filled in and given to bpf_ringbuf_submit; NULL, counted, if there is no
