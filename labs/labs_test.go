@@ -256,3 +256,11 @@ func TestScriptsParse(t *testing.T) {
 		}
 	}
 }
+
+func TestSettingsAreVariables(t *testing.T) {
+	got := settings(map[string]string{"speculation.delay": "off", "heartbeat.misses": "9"})
+	want := []string{"ONEVIP_HEARTBEAT_MISSES=9", "ONEVIP_SPECULATION_DELAY=off"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -28,9 +28,20 @@ func plan(s source, o Options) (*Running, error) {
 	}
 	r.Links = s.lab.Links
 	for _, node := range s.lab.Nodes {
-		r.Hosts = append(r.Hosts, r.planHost(node, s.lab))
+		host := r.planHost(node, s.lab)
+		host.Env = append(host.Env, settings(o.Set)...)
+		r.Hosts = append(r.Hosts, host)
 	}
 	return r, nil
+}
+
+// settings are onevip's variables for settings of the cluster.
+func settings(set map[string]string) (env []string) {
+	for _, path := range slices.Sorted(maps.Keys(set)) {
+		name := "ONEVIP_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(path))
+		env = append(env, name+"="+set[path])
+	}
+	return env
 }
 
 func (r *Running) planHost(node topology.LabNode, lab topology.Lab) Host {

@@ -13,9 +13,12 @@ import (
 
 // Options say which lab to build and how.
 type Options struct {
-	Lab      string    // the name of a shipped lab, or the path of a .clab.yml or its folder
-	Instance string    // another name for it, so that it can be up twice
-	Binary   string    // the onevip that the hosts find in their PATH; empty: this one
+	Lab      string // the name of a shipped lab, or the path of a .clab.yml or its folder
+	Instance string // another name for it, so that it can be up twice
+	Binary   string // the onevip that the hosts find in their PATH; empty: this one
+	// Set has settings of the cluster by path (speculation.delay: off), which all
+	// hosts get as onevip's variables.
+	Set      map[string]string
 	Progress io.Writer // what is being done, a line each; nil: nothing
 }
 

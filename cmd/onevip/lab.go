@@ -35,9 +35,10 @@ func labUpCommand(e *env) *cobra.Command {
 	}
 	instance := cmd.Flags().String("as", "", "another name for it, so that one lab can be up twice")
 	binary := cmd.Flags().String("binary", "", "the onevip that the lab's hosts run (default: this one)")
+	set := cmd.Flags().StringToString("set", nil, "a setting of the lab's cluster: speculation.delay=off")
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "don't say what is being done")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		options := labs.Options{Lab: args[0], Instance: *instance, Binary: *binary}
+		options := labs.Options{Lab: args[0], Instance: *instance, Binary: *binary, Set: *set}
 		if !*quiet {
 			options.Progress = e.stderr
 		}

@@ -34,6 +34,8 @@ type nodeReport struct {
 	Version  string              `json:"version,omitempty"`
 	Kernel   string              `json:"kernel,omitempty"`
 	Warnings []string            `json:"warnings,omitempty"`
+	// Violations of the invariants that the node saw, by their names.
+	Violations map[string]uint64 `json:"violations,omitempty"`
 }
 
 // healthOK is the health of a node and of a service on it where there is
@@ -67,7 +69,7 @@ func reportNode(view state.View, node state.Node) nodeReport {
 		Name: node.Name, ID: node.ID, State: node.State, Since: node.Since,
 		Health: nodeHealth(view, node), Weight: node.Weight,
 		MAC: node.MAC, Switch: node.Switch, Port: node.Port,
-		Version: agent.Version, Kernel: agent.Kernel, Warnings: agent.Warnings,
+		Version: agent.Version, Kernel: agent.Kernel, Warnings: agent.Warnings, Violations: agent.Violations,
 	}
 	for _, service := range agent.Services {
 		report.Active += service.Active

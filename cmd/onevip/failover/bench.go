@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package failover
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/onevip/onevip/labs"
+)
+
+// lead is how long a round runs before its fault, tail how long after.
+const (
+	lead = 1500 * time.Millisecond
+	tail = 3500 * time.Millisecond
+)
+
+// healLimit bounds what a lab may take to be well again after a round.
+const healLimit = time.Minute
+
+// Bench is a run of many rounds.
+type Bench struct {
+	Lab    string            // to bring up, once for each mode
+	Binary string            // of onevip, for the lab's hosts and for the load
+	Set    map[string]string // settings of the cluster, by path; for both modes
+	Modes  []Mode
+	Faults []labs.FaultKind
+	Rounds int  // with each fault, in each mode; as many without one are between them
+	Load   Load // For is set by the bench
+	Log    *slog.Logger
+	Done   func(Round) // after each round; for a progress bar
+}
+
+// Total is how many rounds Run makes.
+func (b Bench) Total() int { return len(b.Modes) * b.Rounds * (len(b.Faults) + 1) }
+
+// Run brings the labs up, one after the other, makes the rounds, and takes the
+// labs down, whatever happens.
+func (b Bench) Run(ctx context.Context) ([]Round, error) {
+	var rounds []Round
+	for _, mode := range b.Modes {
+		got, err := b.runMode(ctx, mode)
+		rounds = append(rounds, got...)
+		if err != nil {
+			return rounds, fmt.Errorf("speculation %s: %w", mode, err)
+		}
+	}
+	return rounds, nil
+}
+
+func (b Bench) runMode(ctx context.Context, mode Mode) (rounds []Round, err error) {
+	set := maps.Clone(b.Set)
+	if mode == Off {
+		set["speculation.delay"] = "off"
+	}
+	lab, err := labs.Up(ctx, labs.Options{Lab: b.Lab, Instance: "bench-" + string(mode), Binary: b.Binary, Set: set})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, labs.Down(context.WithoutCancel(ctx), lab.Name)) }()
+	for i := range b.Rounds {
+		for _, fault := range append([]labs.FaultKind{""}, b.Faults...) {
+			r := &runner{Bench: b, lab: lab}
+			round, err := r.round(ctx, mode, fault, i)
+			if err != nil {
+				return rounds, fmt.Errorf("round %d, fault %q: %w", i+1, fault, err)
+			}
+			rounds = append(rounds, round)
+			b.Done(round)
+		}
+	}
+	return rounds, nil
+}
+
+// runner makes rounds in one lab.
+type runner struct {
+	Bench
+	lab *labs.Running
+}
+
+// round makes one. The victim is another host each time.
+func (r *runner) round(ctx context.Context, mode Mode, fault labs.FaultKind, i int) (Round, error) {
+	if err := r.awaitWell(ctx); err != nil {
+		return Round{}, err
+	}
+	hosts := r.lab.Labelled("onevip.role", roleOf(fault))
+	if len(hosts) == 0 {
+		return Round{}, fmt.Errorf("lab %s has no host with the label onevip.role: %s", r.lab.Name, roleOf(fault))
+	}
+	round := Round{Mode: mode, Fault: fault, Victim: hosts[i%len(hosts)].Name}
+	before, err := r.doubleOwners(ctx)
+	if err != nil {
+		return round, err
+	}
+	round.Trace, round.At, err = r.loadWith(ctx, fault, round.Victim)
+	if fault != "" {
+		if _, heal := labs.HealAll(context.WithoutCancel(ctx), r.lab.Name); heal != nil {
+			err = errors.Join(err, heal)
+		}
+	}
+	if err != nil {
+		return round, err
+	}
+	after, err := r.doubleOwners(ctx)
+	round.DoubleOwners = max(0, after-before)
+	return round, err
+}
+
+// roleOf is the role of the hosts that a fault is for, as the labs' files have it.
+func roleOf(fault labs.FaultKind) string {
+	switch fault {
+	case labs.ControllerKill:
+		return "controller"
+	case labs.OVSRestart:
+		return "switch"
+	}
+	return "server"
+}
+
+// loadWith runs the load and injects the fault while it goes on. Without a fault
+// it only tells when that would have been.
+func (r *runner) loadWith(ctx context.Context, fault labs.FaultKind, victim string) (trace Trace, at time.Time, err error) {
+	load := r.Load
+	load.For = lead + tail
+	ready, out := newReadyWriter(), bytes.Buffer{}
+	done := make(chan error, 1)
+	go func() {
+		code, err := labs.Exec(ctx, r.lab.Name, "client", load.command(), labs.Stdio{Out: &out, Err: ready})
+		if err == nil && code != 0 {
+			err = fmt.Errorf("the load ended with code %d: %s", code, ready.text())
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return trace, at, errors.Join(errors.New("the load ended early"), err)
+	case <-ready.seen:
+	}
+	select {
+	case <-time.After(lead):
+	case err := <-done:
+		return trace, at, errors.Join(errors.New("the load ended early"), err)
+	}
+	at = time.Now()
+	if fault != "" {
+		if _, err := labs.Fault(ctx, r.lab.Name, victim, fault, labs.FaultOptions{}); err != nil {
+			return trace, at, errors.Join(err, <-done)
+		}
+	}
+	if err := <-done; err != nil {
+		return trace, at, err
+	}
+	return trace, at, json.Unmarshal(out.Bytes(), &trace)
+}
+
+// command is the load as a command of the client host, whose onevip this is.
+func (l Load) command() []string {
+	return []string{"onevip", "bench", "failover-load",
+		"--vip", l.VIP.String(), "--from", l.From.String(), "--froms", fmt.Sprint(l.Froms),
+		"--rate", fmt.Sprint(l.Rate), "--for", l.For.String(), "--streams", fmt.Sprint(l.Streams)}
+}
+
+// awaitWell waits until nothing is left of the round before.
+func (r *runner) awaitWell(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, healLimit)
+	defer cancel()
+	for {
+		said := &bytes.Buffer{}
+		code, err := r.onevip(ctx, said, "status")
+		if err == nil && code == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the cluster is not well again: %w\n%s", context.Cause(ctx), said)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// doubleOwners adds up what the agents say of invariant I1.
+func (r *runner) doubleOwners(ctx context.Context) (int, error) {
+	out := &bytes.Buffer{}
+	if _, err := r.onevip(ctx, out, "nodes", "-o", "json"); err != nil {
+		return 0, err
+	}
+	var report struct {
+		Nodes []struct {
+			Violations map[string]int `json:"violations"`
+		} `json:"nodes"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
+		return 0, fmt.Errorf("onevip nodes: %w", err)
+	}
+	total := 0
+	for _, n := range report.Nodes {
+		total += n.Violations["double_owner"]
+	}
+	return total, nil
+}
+
+// onevip runs a verb where the cluster's etcd is in reach.
+func (r *runner) onevip(ctx context.Context, out io.Writer, args ...string) (int, error) {
+	hosts := r.lab.Labelled("onevip.role", "controller")
+	if len(hosts) == 0 {
+		return 0, fmt.Errorf("lab %s has no host with the label onevip.role: controller", r.lab.Name)
+	}
+	return labs.Exec(ctx, r.lab.Name, hosts[0].Name, append([]string{"onevip"}, args...), labs.Stdio{Out: out, Err: io.Discard})
+}

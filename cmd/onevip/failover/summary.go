@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package failover
+
+import (
+	"slices"
+	"time"
+
+	"github.com/onevip/onevip/labs"
+)
+
+// Mode is a way to run the cluster that is compared with another.
+type Mode string
+
+// With speculation as configured, and without.
+const (
+	On  Mode = "on"
+	Off Mode = "off"
+)
+
+// Round is one fault, or, as a baseline, none.
+type Round struct {
+	Mode   Mode           `json:"mode"`
+	Fault  labs.FaultKind `json:"fault,omitempty"` // empty: none
+	Victim string         `json:"victim"`
+	At     time.Time      `json:"at"` // of the fault, or where it would have been
+	// DoubleOwners is how often the agents saw two owners of a connection.
+	DoubleOwners int   `json:"double_owners"`
+	Trace        Trace `json:"trace"`
+}
+
+// affected is how long after a fault connections count as made during it. What
+// is begun later meets a cluster that has done with it.
+const affected = 2 * time.Second
+
+// Summary is what clients noticed of one kind of fault in one mode.
+type Summary struct {
+	Rounds   int `json:"rounds"`
+	Connects int `json:"connects"` // begun within two seconds after the fault
+	Failed   int `json:"failed"`   // of them
+	Broken   int `json:"broken"`   // of them: established, but the request was lost with the owner
+	// Added is beyond the median of the baseline rounds of the same mode.
+	AddedP50 float64 `json:"added_connect_p50_ms"`
+	AddedP99 float64 `json:"added_connect_p99_ms"`
+	AddedMax float64 `json:"added_connect_max_ms"`
+	// Of the baseline rounds: what the machine itself adds.
+	BaselineP99 float64 `json:"baseline_p99_ms"`
+	BaselineMax float64 `json:"baseline_max_ms"`
+	// Streams of the victim, and when they were told.
+	Streams      int     `json:"streams"`
+	StreamsReset int     `json:"streams_reset"`
+	RSTP50       float64 `json:"rst_p50_ms"`
+	RSTP99       float64 `json:"rst_p99_ms"`
+	Touched      int     `json:"streams_touched"` // of other nodes, that ended
+	DoubleOwners int     `json:"double_owners"`
+}
+
+// Summarise gives fault -> mode -> what clients noticed.
+func Summarise(rounds []Round) map[labs.FaultKind]map[Mode]Summary {
+	all := map[labs.FaultKind]map[Mode]Summary{}
+	for _, r := range rounds {
+		if r.Fault == "" {
+			continue
+		}
+		if all[r.Fault] == nil {
+			all[r.Fault] = map[Mode]Summary{}
+		}
+		if _, done := all[r.Fault][r.Mode]; !done {
+			all[r.Fault][r.Mode] = summarise(rounds, r.Fault, r.Mode)
+		}
+	}
+	return all
+}
+
+func summarise(rounds []Round, fault labs.FaultKind, mode Mode) Summary {
+	baseline := Latencies(rounds, "", mode)
+	var s Summary
+	var resets []float64
+	for _, r := range rounds {
+		if r.Fault != fault || r.Mode != mode {
+			continue
+		}
+		s.Rounds++
+		s.DoubleOwners += r.DoubleOwners
+		for _, c := range r.during() {
+			s.Connects++
+			s.Failed += one(c.Err != "")
+			s.Broken += one(c.Broken != "")
+		}
+		resets = append(resets, s.streams(r)...)
+	}
+	took := Latencies(rounds, fault, mode)
+	median := quantile(baseline, 0.5)
+	s.AddedP50, s.AddedP99, s.AddedMax = quantile(took, 0.5)-median, quantile(took, 0.99)-median, quantile(took, 1)-median
+	s.BaselineP99, s.BaselineMax = quantile(baseline, 0.99), quantile(baseline, 1)
+	slices.Sort(resets)
+	s.RSTP50, s.RSTP99 = quantile(resets, 0.5), quantile(resets, 0.99)
+	return s
+}
+
+// streams counts the round's streams, and gives the milliseconds from the fault
+// to the end of each that was the victim's.
+func (s *Summary) streams(r Round) (resets []float64) {
+	for _, stream := range r.Trace.Streams {
+		ended := !stream.Ended.IsZero()
+		if stream.Node != r.Victim {
+			s.Touched += one(ended)
+			continue
+		}
+		s.Streams++
+		if ended && stream.Ended.After(r.At) {
+			s.StreamsReset++
+			resets = append(resets, milliseconds(stream.Ended.Sub(r.At)))
+		}
+	}
+	return resets
+}
+
+// during are the connections that the fault could concern.
+func (r Round) during() (connects []Connect) {
+	for _, c := range r.Trace.Connects {
+		if !c.At.Before(r.At) && c.At.Before(r.At.Add(affected)) {
+			connects = append(connects, c)
+		}
+	}
+	return connects
+}
+
+// Latencies are those of all established connections during a kind of fault in
+// a mode, in milliseconds, sorted.
+func Latencies(rounds []Round, fault labs.FaultKind, mode Mode) []float64 {
+	var all []float64
+	for _, r := range rounds {
+		if r.Fault != fault || r.Mode != mode {
+			continue
+		}
+		for _, c := range r.during() {
+			if c.Err == "" {
+				all = append(all, milliseconds(c.Took))
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// quantile of sorted values, by the nearest rank; 0 if there are none.
+func quantile(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func one(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package failover
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/onevip/onevip/labs"
+)
+
+// Two rounds, one without a fault: what is outside of the two seconds does not
+// count, nor do the streams of others, unless they end.
+func TestSummarise(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	after := func(ms int) time.Time { return at.Add(time.Duration(ms) * time.Millisecond) }
+	connect := func(ms, took int) Connect {
+		return Connect{At: after(ms), Took: time.Duration(took) * time.Millisecond}
+	}
+	failed := Connect{At: after(10), Took: time.Second, Err: "timeout"}
+	broken := connect(20, 3)
+	broken.Broken = "reset"
+	rounds := []Round{
+		{Mode: On, At: at, Victim: "n1", Trace: Trace{Connects: []Connect{connect(-5, 900), connect(1, 1), connect(2, 2), connect(3, 3)}}},
+		{
+			Mode: On, Fault: labs.Crash, At: at, Victim: "n1", DoubleOwners: 1,
+			Trace: Trace{
+				Connects: []Connect{connect(-1, 500), connect(0, 2), failed, broken, connect(1999, 52), connect(2000, 700)},
+				Streams: []Stream{
+					{Node: "n1", Ended: after(600), Err: "reset"},
+					{Node: "n1", Talking: true, Ended: after(500), Err: "reset"},
+					{Node: "n1"},
+					{Node: "n2"},
+					{Node: "n3", Ended: after(100), Err: "reset"},
+				},
+			},
+		},
+	}
+	want := map[labs.FaultKind]map[Mode]Summary{labs.Crash: {On: {
+		Rounds: 1, Connects: 4, Failed: 1, Broken: 1,
+		AddedP50: 1, AddedP99: 50, AddedMax: 50, BaselineP99: 3, BaselineMax: 3,
+		Streams: 3, StreamsReset: 2, RSTP50: 600, RSTP99: 600, Touched: 1, DoubleOwners: 1,
+	}}}
+	if diff := cmp.Diff(want, Summarise(rounds)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	values := []float64{1, 2, 3, 4}
+	for q, want := range map[float64]float64{0: 1, 0.5: 3, 0.99: 4, 1: 4} {
+		if got := quantile(values, q); got != want {
+			t.Errorf("quantile %g is %g, want %g", q, got, want)
+		}
+	}
+	if got := quantile(nil, 0.5); got != 0 {
+		t.Errorf("of nothing: %g", got)
+	}
+}
+
+func TestReadyLine(t *testing.T) {
+	w := newReadyWriter()
+	for _, piece := range []string{"warning: not ready\nre", "ady"} {
+		if _, err := w.Write([]byte(piece)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-w.seen:
+			t.Fatalf("ready after %q", w.text())
+		default:
+		}
+	}
+	if _, err := w.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	<-w.seen
+}
