@@ -62,7 +62,9 @@ func DownAll(ctx context.Context) ([]string, error) {
 
 // tearDown removes all that the lab may have made. The lab's folder goes last:
 // as long as something is left, Down finds it. The caller holds the lock.
-func (r *Running) tearDown() error {
+func (r *Running) tearDown() error { return r.withLabLock(r.removeAll) }
+
+func (r *Running) removeAll() error {
 	if err := r.killAll(); err != nil {
 		return err
 	}

@@ -43,6 +43,9 @@ type ActiveFault struct {
 	Since time.Time `json:"since"`
 	From  string    `json:"from,omitempty"`
 	Steps []step    `json:"steps"` // in the order of doing; undone in the other one
+	// Struck is when the first step had been done: from then on others could
+	// notice. Only Fault gives it.
+	Struck time.Time `json:"-"`
 }
 
 // Fault injects a fault into a host of a running lab. With For, and for
@@ -114,10 +117,14 @@ func needsRoot() error {
 
 // changeFaults runs fn on a lab that is up, while nobody else changes it.
 func changeFaults(ctx context.Context, lab string, fn func(*Running) error) error {
-	return withLock(func() error {
-		r, err := Find(lab)
+	r, err := Find(lab)
+	if err != nil {
+		return err
+	}
+	return r.withLabLock(func() error {
+		r, err := read(r.Name) // again: as the one before left it
 		switch {
-		case errors.Join(err, ctx.Err()) != nil:
+		case err != nil || ctx.Err() != nil:
 			return errors.Join(err, ctx.Err())
 		case r.Building():
 			return r.errBuilding()
@@ -156,6 +163,9 @@ func (r *Running) inject(host string, row kindRow, o FaultOptions) (ActiveFault,
 		if err := s.do(r); err != nil {
 			_, undo := r.healWhere(func(other ActiveFault) bool { return other.ID == f.ID })
 			return f, errors.Join(fmt.Errorf("fault %s of host %s: %w", f.Kind, f.Host, err), undo)
+		}
+		if f.Struck.IsZero() && s.Op != opBoot {
+			f.Struck = time.Now()
 		}
 	}
 	return f, nil

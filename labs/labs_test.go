@@ -113,6 +113,15 @@ func TestQuickstartContract(t *testing.T) {
 	if diff := cmp.Diff([]string{"client", "ctl", "n1", "n2", "n3", "n4", "sw"}, hosts); diff != "" {
 		t.Errorf("hosts (-want +got)\n%s", diff)
 	}
+	web := clusterOf(t, s).Services[0]
+	vips := []netip.Addr{netip.MustParseAddr("10.77.0.1"), netip.MustParseAddr("fd77::1")}
+	if web.Name != "web" || web.Port != 80 || web.Policy != topology.LeastConnection || !slices.Equal(web.VIPs, vips) {
+		t.Errorf("service %+v", web)
+	}
+}
+
+func clusterOf(t *testing.T, s source) topology.Cluster {
+	t.Helper()
 	data, err := fs.ReadFile(s.files, "cluster.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -121,15 +130,35 @@ func TestQuickstartContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := cluster.Services[0]
-	vips := []netip.Addr{netip.MustParseAddr("10.77.0.1"), netip.MustParseAddr("fd77::1")}
-	if web.Name != "web" || web.Port != 80 || web.Policy != topology.LeastConnection || !slices.Equal(web.VIPs, vips) {
-		t.Errorf("service %+v", web)
-	}
-	for _, node := range cluster.Nodes {
-		at := topology.LabEndpoint{Node: "sw", Interface: node.Port}
-		if !slices.ContainsFunc(s.lab.Links, func(l topology.LabLink) bool { return l.B == at && l.A.Node == string(node.Name) }) {
-			t.Errorf("node %s is not at port %s", node.Name, node.Port)
+	return cluster
+}
+
+// What a lab's files say of its cables and parts is so.
+func TestShippedLabs(t *testing.T) {
+	for _, lab := range Available() {
+		s, err := open(lab.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, node := range clusterOf(t, s).Nodes {
+			at := topology.LabEndpoint{Node: "sw", Interface: node.Port}
+			if !slices.ContainsFunc(s.lab.Links, func(l topology.LabLink) bool { return l.B == at && l.A.Node == string(node.Name) }) {
+				t.Errorf("%s: node %s is not at port %s", lab.Name, node.Name, node.Port)
+			}
+		}
+		r, err := plan(s, Options{Lab: lab.Name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range []FaultKind{Crash, LinkDown, AgentKill} {
+			if got := planned(r, "n4", kind, FaultOptions{}); strings.Contains(got, " has no ") {
+				t.Errorf("%s: %s of n4: %s", lab.Name, kind, got)
+			}
+		}
+		for host, kind := range map[string]FaultKind{"sw": OVSRestart, "ctl": ControllerKill} {
+			if got := planned(r, host, kind, FaultOptions{}); !strings.HasPrefix(got, "kill "+host) {
+				t.Errorf("%s: %s of %s: %s", lab.Name, kind, host, got)
+			}
 		}
 	}
 }
