@@ -22,24 +22,36 @@ const settleRounds = 4
 //
 // The switch itself tells, within some 20 ms, if the address of its OVSDB server
 // (as in topology.Switch) is a unix socket beside that of its ovs-vswitchd. Of
-// any other switch it is taken for granted after a wait. ErrNotMaster if another
-// controller has claimed the switch since: the tables may be others by now.
+// any other switch it is taken for granted after a wait, in which the same
+// revalidations are asked for. ErrNotMaster if another controller has claimed the
+// switch since: the tables may be others by now.
 func (s *Session) Settle(ctx context.Context, ovsdb string, wait time.Duration) error {
 	s.applied.Lock()
 	defer s.applied.Unlock()
 	if _, err := s.claimed(); err != nil {
 		return err
 	}
-	if err := s.revalidate(ctx); err != nil { // also the barrier
+	if err := s.Barrier(ctx); err != nil {
 		return err
 	}
-	told, err := s.settleTold(ctx, ovsdb)
-	if told || err != nil {
+	if told, err := s.settleTold(ctx, ovsdb); told || err != nil {
 		return err
 	}
+	for range settleRounds {
+		if err := s.revalidate(ctx); err != nil {
+			return err
+		}
+		if err := s.sleep(ctx, wait/settleRounds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Session) sleep(ctx context.Context, span time.Duration) error {
 	select {
-	case <-time.After(wait):
-		return s.Err()
+	case <-time.After(span):
+		return nil
 	case <-s.Done():
 		return s.Err()
 	case <-ctx.Done():
