@@ -36,8 +36,8 @@ type agent struct {
 	installer *installer
 	checkers  *checkers
 	guard     *guard
-	// startConns begins the connections' writer and the guard, once there is a filter.
-	startConns func(filter)
+	// beside runs work that ends with ctx, and is waited for.
+	beside func(work func(ctx context.Context))
 
 	events   chan event       // from checks and survey
 	frames   chan []byte      // from the wire
@@ -48,6 +48,7 @@ type agent struct {
 	queue     []event // step is at the first
 	beat      *time.Ticker
 	interval  time.Duration // of beat; 0: not known yet
+	watch     *time.Ticker  // looksPerInterval in an interval
 	loads     *time.Timer   // runs while loadsSoon
 	loadsSoon bool
 	lastLoads time.Time
@@ -57,17 +58,21 @@ type agent struct {
 	blind   bool      // counts can't be read: said once
 	mute    bool      // heartbeats can't be sent: said once
 	stale   bool      // loads can't be written: said once
+
+	suspects *setSuspected // not nil: could not be written, to be tried again
 }
 
 // parts are what an agent is made of, on a real machine or in a test.
 type parts struct {
-	core   *core
-	open   func() (filter, error)
-	host   host
-	wire   wire
-	check  func(context.Context, state.Service) string
-	dump   func(map[netip.AddrPort]connService) ([]openConn, error)
-	survey func([]netip.AddrPort) ([]string, error)
+	core  *core
+	open  func() (filter, error)
+	host  host
+	wire  wire
+	check func(context.Context, state.Service) string
+	dump  func(map[netip.AddrPort]connService) ([]openConn, error)
+	// destroy ends all connections of addresses and tells how many there were.
+	destroy func([]netip.Addr) (int, error)
+	survey  func([]netip.AddrPort) ([]string, error)
 }
 
 func assemble(cfg Config, p parts) *agent {
@@ -95,10 +100,7 @@ func (a *agent) run(ctx context.Context) error {
 	defer unregister()
 	a.metrics.etcdReachable.Set(1)
 	g, ctx := errgroup.WithContext(ctx)
-	a.startConns = func(f filter) {
-		g.Go(func() error { a.connWriter(f).run(ctx); return nil })
-		g.Go(func() error { a.guard.run(ctx, f); return nil })
-	}
+	a.beside = func(work func(context.Context)) { g.Go(func() error { work(ctx); return nil }) }
 	g.Go(func() error { return a.store.KeepAgent(ctx, a.records) })
 	g.Go(func() error { return a.wire.receive(ctx, a.takeFrame) })
 	g.Go(func() error { return a.surveyor(ctx) })
@@ -115,8 +117,14 @@ func (a *agent) close() error {
 	return err
 }
 
-func (a *agent) connWriter(f filter) *connWriter {
-	return &connWriter{store: a.store, filter: f, log: a.log, metrics: a.metrics, dump: a.dump, rules: a.rules}
+// begin starts what works beside the loop, once there is a filter.
+func (a *agent) begin(f filter) {
+	conns := &connWriter{store: a.store, filter: f, log: a.log, metrics: a.metrics, dump: a.dump, rules: a.rules}
+	deputy := &deputy{filter: f, wire: a.wire, log: a.log, metrics: a.metrics, events: a.events, guard: a.guard}
+	a.beside(conns.run)
+	a.beside(func(ctx context.Context) { a.guard.run(ctx, f) })
+	a.beside(deputy.run)
+	a.beside(deputy.resend)
 }
 
 // takeFrame hands a frame to the loop. It never waits: a flood of frames may
@@ -158,8 +166,9 @@ func (a *agent) loop(ctx context.Context) {
 	updates := a.store.Watch(ctx)
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
-	a.beat, a.loads = time.NewTicker(time.Hour), time.NewTimer(time.Hour)
+	a.beat, a.watch, a.loads = time.NewTicker(time.Hour), time.NewTicker(time.Hour), time.NewTimer(time.Hour)
 	defer a.beat.Stop()
+	defer a.watch.Stop()
 	defer a.loads.Stop()
 	defer a.checkers.end()
 	a.step(ctx, reportDue{})
@@ -180,13 +189,24 @@ func (a *agent) loop(ctx context.Context) {
 			a.step(ctx, ev)
 		case <-a.beat.C:
 			a.step(ctx, beatDue{a.counts()})
+		case <-a.watch.C:
+			a.hearAll(ctx)
+			a.step(ctx, watchDue{})
 		case <-a.loads.C:
 			a.loadsSoon, a.lastLoads = false, time.Now()
 			a.step(ctx, loadsDue{a.counts()})
 		case <-second.C:
 			a.retryInstall(ctx)
+			a.retrySuspected()
 			a.step(ctx, reportDue{a.violations()})
 		}
+	}
+}
+
+// hearAll takes the frames that wait: nobody is silent whose heartbeat is here.
+func (a *agent) hearAll(ctx context.Context) {
+	for range len(a.frames) {
+		a.onFrame(ctx, <-a.frames)
 	}
 }
 
@@ -205,6 +225,7 @@ func (a *agent) onUpdate(ctx context.Context, u state.Update) {
 	if every := time.Duration(u.View.Cluster.HeartbeatInterval); every != a.interval && every > 0 {
 		a.interval = every
 		a.beat.Reset(every)
+		a.watch.Reset(every / looksPerInterval)
 	}
 }
 

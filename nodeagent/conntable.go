@@ -16,6 +16,9 @@ type connRules struct {
 	services map[netip.AddrPort]connService // by VIP and port
 	minAge   time.Duration
 	maxRate  int // records a second
+	// paused: the node stands down. Others read what is stored, to end its
+	// connections in its place.
+	paused bool
 }
 
 type connService struct {

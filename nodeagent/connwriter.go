@@ -51,7 +51,7 @@ func (w *connWriter) run(ctx context.Context) {
 		case r := <-w.rules:
 			rules = &r
 		case <-tick.C:
-			if rules != nil {
+			if rules != nil && !rules.paused {
 				w.say(ctx, w.pass(ctx, *rules))
 			}
 		}

@@ -28,6 +28,12 @@ type core struct {
 	installed bool      // want, or one before it, is whole in the kernel
 	epoch     uint64    // of the slot table in the kernel
 	listening time.Time // until when the others' heartbeats are only listened to
+	handover  handover
+	fall      fall
+
+	vigil       *vigil
+	suspects    []topology.NodeID // as last given to the programs
+	suspectsSet bool              // suspects is that; not what an earlier agent gave
 
 	sequence uint64 // of the next heartbeat
 	peers    *peers
@@ -50,6 +56,7 @@ func newCore(about state.Agent, mtu int, sequence uint64) *core {
 	return &core{
 		about: about, mtu: mtu, reachable: true, sequence: sequence,
 		peers:  newPeers(parseIncarnation(about.Incarnation)),
+		vigil:  newVigil(parseIncarnation(about.Incarnation) + sequence),
 		health: map[topology.ServiceName]*health{},
 		loads:  map[topology.ServiceID]*loadBook{},
 		counts: counts{}, told: counts{},
@@ -72,7 +79,16 @@ func (c *core) Step(now time.Time, ev event) []action {
 		c.loads[ev.service].forgetWritten()
 		return nil
 	case reportDue:
-		return append(c.violations.take(ev.violations), c.report(true)...)
+		out := append(c.violations.take(ev.violations), c.report(true)...)
+		return append(out, c.clear(now)...)
+	case watchDue:
+		return c.onWatch(now)
+	case answered:
+		return c.onAnswer(now, ev.answer)
+	case speculated:
+		return c.onSpeculated(now, ev.primary)
+	case stoodDown:
+		return c.onStoodDown(now, ev)
 	case viewChanged:
 		return append(c.onView(now, ev.update), c.report(false)...)
 	case checkEnded:
@@ -96,21 +112,24 @@ func (c *core) onView(now time.Time, u state.Update) []action {
 	}
 	want, problems, ready := wantTables(u.View, c.about.Name)
 	c.warnings.state = append(problems, u.View.Problems...)
-	if !ready {
-		c.warnings.state = append(c.warnings.state, c.notReady())
+	if hasFallen(u.View, c.about.Name) {
+		return append(out, c.onFall(now, u.View)...)
+	}
+	if !ready || c.isStranger(u.View) {
+		c.warnings.state = append(c.warnings.state, c.notReady(ready))
 		return out
 	}
 	c.view = u.View
-	c.roster = wantRoster(u.View)
-	c.peers.keep(c.roster)
+	out = append(out, c.rise(now, want.self.ID)...)
 	if !c.ready {
 		c.listening = now.Add(c.patience())
 	}
+	want.slots = c.handover.follow(want.self.ID, want.epoch, want.slots, confirmedEpoch(u.View))
 	if !c.ready || !reflect.DeepEqual(want, c.want) {
 		out = append(out, install{want})
 	}
 	c.ready, c.want = true, want
-	c.peers.become(want.self.ID)
+	c.followPeers(now)
 	return append(out, c.followServices(now)...)
 }
 
@@ -128,10 +147,20 @@ func (c *core) reach(err error) []action {
 		"etcd is out of reach: the last known tables stay in force, nothing new is stored", []any{"err", err}}}
 }
 
+// isStranger tells whether the id that the store has is of an earlier boot of this
+// node. That boot's connections are gone, so its id must not come to life again.
+func (c *core) isStranger(v state.View) bool {
+	boot := v.Nodes[c.about.Name].Incarnation
+	return !c.ready && boot != "" && boot != c.about.Incarnation
+}
+
 // notReady explains why nothing is installed, or why nothing changes.
-func (c *core) notReady() string {
-	if c.ready {
+func (c *core) notReady(hasID bool) string {
+	switch {
+	case c.ready:
 		return "the store does not list this node any more: the last known tables stay in force"
+	case hasID:
+		return "waiting for the controller to notice that this node was booted anew"
 	}
 	return "waiting for the controller to give this node an id"
 }
@@ -156,10 +185,12 @@ func (c *core) followServices(now time.Time) []action {
 		}
 	}
 	maps.DeleteFunc(c.loads, func(id topology.ServiceID, _ *loadBook) bool { return !ids[id] })
+	rules := wantConns(c.view, c.about.Name)
+	rules.paused = c.fall.down()
 	if !changed {
-		return []action{watchConns{wantConns(c.view, c.about.Name)}}
+		return []action{watchConns{rules}}
 	}
-	return []action{runChecks{c.services()}, watchConns{wantConns(c.view, c.about.Name)}}
+	return []action{runChecks{c.services()}, watchConns{rules}}
 }
 
 // followService tells whether the checks of a service changed.
@@ -198,7 +229,7 @@ func (c *core) onFrame(now time.Time, payload []byte) []action {
 	if refused != accepted {
 		return []action{countFrame{refused}}
 	}
-	return []action{countFrame{accepted}, scheduleLoads{}}
+	return append([]action{countFrame{accepted}, scheduleLoads{}}, c.onHeard(h.Node)...)
 }
 
 // onCheck takes the result of a health check, unless the service has another
@@ -224,9 +255,9 @@ func (c *core) onInstalled(ev installed) {
 }
 
 // beat makes the node's heartbeats. There are none before the tables are in
-// the kernel: who is not heard is not picked.
+// the kernel, and none while it stands down: who is not heard is not picked.
 func (c *core) beat(leaving bool) []action {
-	if !c.installed || c.view.Heartbeat == nil || len(c.view.Heartbeat.Key) == 0 {
+	if !c.installed || c.fall.down() || c.view.Heartbeat == nil || len(c.view.Heartbeat.Key) == 0 {
 		return nil
 	}
 	h := heartbeat{

@@ -41,7 +41,7 @@ func (b *loadBook) forgetWritten() {
 // server was looked at: the tables of a predecessor are better than a guess.
 func (c *core) onLoads(now time.Time, totals counts) []action {
 	c.counts = totals
-	if !c.installed || now.Before(c.listening) {
+	if !c.watches(now) {
 		return nil
 	}
 	var out []action
@@ -84,8 +84,11 @@ func (c *core) standings(now time.Time, s state.Service) []standing {
 		} else {
 			rep, boot, _ := c.peers.of(n.ID, s.ID)
 			st.incarnation, st.active, st.adopted = boot, rep.active, rep.adopted
-			heard := !rep.heard.IsZero() && now.Sub(rep.heard) <= c.patience()
+			heard := !rep.heard.IsZero() && c.vigil.silence(now, rep.heard) <= c.patience() && !slices.Contains(c.suspects, n.ID)
 			st.exclusion = excluded(heard, n.Draining, rep.healthy, rep.full)
+		}
+		if n.State == state.NodeFailed {
+			st.exclusion = failed
 		}
 		out = append(out, st)
 	}

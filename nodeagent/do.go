@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/onevip/onevip/bpf"
 	"github.com/onevip/onevip/topology"
 )
 
@@ -26,6 +27,10 @@ func (a *agent) do(ctx context.Context, act action) {
 		a.broadcast(act.frames)
 	case ask:
 		a.ask(act.questions)
+	case setSuspected:
+		a.setSuspected(act)
+	case standDown:
+		a.standDown(ctx, act)
 	case runChecks:
 		a.checkers.replace(ctx, act.services)
 	case watchConns:
@@ -52,12 +57,9 @@ func (a *agent) do(ctx context.Context, act action) {
 // install brings tables into the kernel and tells core how far it came. What
 // failed is tried again by retryInstall.
 func (a *agent) install(ctx context.Context, want tables) {
-	had := a.installer.filter != nil
-	err := a.installer.install(want)
-	if !had && a.installer.filter != nil {
-		a.metrics.kernel.setFilter(a.installer.filter)
-		a.startConns(a.installer.filter)
-		a.log.Info("the filter is attached", "node_id", want.self.ID)
+	err := a.openFilter()
+	if err == nil {
+		err = a.installer.install(want)
 	}
 	a.metrics.slotEpoch.Set(float64(a.installer.epoch))
 	done := installed{epoch: a.installer.epoch}
@@ -69,6 +71,20 @@ func (a *agent) install(ctx context.Context, want tables) {
 		a.want, a.retryAt = &want, time.Now().Add(retryDelay(err))
 	}
 	a.step(ctx, done)
+}
+
+// openFilter makes sure that there is a filter, and begins what works with it.
+func (a *agent) openFilter() error {
+	if a.installer.filter != nil {
+		return nil
+	}
+	if err := a.installer.ensureFilter(); err != nil {
+		return err
+	}
+	a.log.Info("the filter is attached")
+	a.metrics.kernel.setFilter(a.installer.filter)
+	a.begin(a.installer.filter)
+	return nil
 }
 
 // retryDelay is how long to wait before installing again.
@@ -97,6 +113,65 @@ func (a *agent) wrote(ctx context.Context, service topology.ServiceID, err error
 	}
 	a.stale = true
 	a.step(ctx, notWritten{service})
+}
+
+// setSuspected tells the programs; what fails is said once, and tried again.
+func (a *agent) setSuspected(act setSuspected) {
+	a.metrics.suspected.Set(float64(len(act.nodes)))
+	err := a.installer.filter.SetSuspected(act.nodes)
+	if err == nil {
+		a.suspects = nil
+		return
+	}
+	a.metrics.tableErrors.Inc()
+	if a.suspects == nil {
+		a.log.Error("suspicions can not be written: SYNs of these nodes wait", "nodes", act.nodes, "err", err)
+	}
+	a.suspects = &act
+}
+
+func (a *agent) retrySuspected() {
+	if a.suspects != nil {
+		a.setSuspected(*a.suspects)
+	}
+}
+
+// standDown silences the programs at once, then ends what they let through
+// before, beside the loop.
+func (a *agent) standDown(ctx context.Context, act standDown) {
+	a.want, a.installer.self = nil, bpf.Self{} // the id is void, even if it is given again
+	err := a.openFilter()
+	if err == nil {
+		err = a.installer.filter.Quiesce()
+	}
+	if err != nil {
+		a.step(ctx, stoodDown{epoch: act.epoch, err: err})
+		return
+	}
+	f := a.installer.filter
+	a.beside(func(ctx context.Context) {
+		select {
+		case a.events <- a.clear(f, act):
+		case <-ctx.Done():
+		}
+	})
+}
+
+// clear ends all connections of the VIPs, unless an earlier agent has done so.
+func (a *agent) clear(f filter, act standDown) stoodDown {
+	done := stoodDown{epoch: act.epoch}
+	cleared, err := f.Cleared()
+	if err != nil || cleared >= act.epoch {
+		done.err = err
+		return done
+	}
+	if done.destroyed, done.err = a.destroy(act.vips); done.err != nil {
+		return done
+	}
+	if done.err = f.SetCleared(act.epoch); done.err == nil {
+		a.metrics.standDowns.Inc()
+	}
+	return done
 }
 
 // broadcast sends frames. That it fails, an interface being down, is said once.

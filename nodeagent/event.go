@@ -4,6 +4,7 @@ package nodeagent
 
 import (
 	"log/slog"
+	"net/netip"
 
 	"github.com/onevip/onevip/bpf"
 	"github.com/onevip/onevip/state"
@@ -35,6 +36,16 @@ type (
 	notWritten struct{ service topology.ServiceID }
 	// surveyed: the preflight's findings as they are now.
 	surveyed struct{ warnings []string }
+	// watchDue: it is time to look for silent nodes.
+	watchDue struct{}
+	// speculated: this node answered a SYN that its primary had left unanswered.
+	speculated struct{ primary topology.NodeID }
+	// stoodDown: how a standDown ended.
+	stoodDown struct {
+		epoch     uint64
+		destroyed int
+		err       error
+	}
 	// beatDue: it is time for a heartbeat.
 	beatDue struct{ counts counts }
 	// loadsDue: heartbeats came in, time to look at the load tables.
@@ -56,6 +67,9 @@ func (checkEnded) isEvent()    {}
 func (installed) isEvent()     {}
 func (notWritten) isEvent()    {}
 func (surveyed) isEvent()      {}
+func (watchDue) isEvent()      {}
+func (speculated) isEvent()    {}
+func (stoodDown) isEvent()     {}
 func (beatDue) isEvent()       {}
 func (loadsDue) isEvent()      {}
 func (reportDue) isEvent()     {}
@@ -81,6 +95,14 @@ type (
 	send struct{ frames [][]byte }
 	// ask sends questions to other nodes' programs.
 	ask struct{ questions []bpf.Question }
+	// setSuspected names the nodes that the programs shall not wait for.
+	setSuspected struct{ nodes []topology.NodeID }
+	// standDown silences the programs, destroys all sockets of the VIPs, and
+	// answers with stoodDown.
+	standDown struct {
+		epoch uint64 // of the failure
+		vips  []netip.Addr
+	}
 	// runChecks replaces the health checks that are carried out.
 	runChecks struct{ services []state.Service }
 	// watchConns replaces what the connections' writer goes by.
@@ -112,6 +134,8 @@ func (setLoads) isAction()      {}
 func (setSourceHash) isAction() {}
 func (send) isAction()          {}
 func (ask) isAction()           {}
+func (setSuspected) isAction()  {}
+func (standDown) isAction()     {}
 func (runChecks) isAction()     {}
 func (watchConns) isAction()    {}
 func (publish) isAction()       {}

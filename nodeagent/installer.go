@@ -22,11 +22,12 @@ var errOpenFilter = errors.New("no filter")
 type installer struct {
 	open   func() (filter, error)
 	host   host
-	filter filter // nil until the first install
+	filter filter // nil until ensureFilter
 
 	prepared bool
 	self     bpf.Self
 	cookies  *bpf.CookieKeys
+	deputy   *bpf.Speculation // nil: not said yet
 	members  map[topology.NodeID]topology.MAC
 	services []bpf.Service
 	vips     []netip.Addr
@@ -36,28 +37,26 @@ type installer struct {
 
 // install brings want into the kernel. The order keeps the node silent for a
 // VIP until the filter knows it: the VIP comes to lo last and goes first. Steps
-// go on after one that failed; the errors are joined. Only when there is no
-// filter, errOpenFilter, does it stop at once.
+// go on after one that failed; the errors are joined. There must be a filter.
 func (i *installer) install(want tables) error {
-	if err := i.ensureFilter(); err != nil {
-		return fmt.Errorf("%w: %w", errOpenFilter, err)
-	}
 	return errors.Join(
 		i.installSelf(want.self),
 		i.installCookies(want.cookies),
 		i.installMembers(want.members),
 		i.installServices(want),
+		i.installSpeculation(want.speculation),
 		i.installSlots(want),
 	)
 }
 
+// ensureFilter opens the filter, once. Errors: errOpenFilter.
 func (i *installer) ensureFilter() error {
 	if i.filter != nil {
 		return nil
 	}
 	f, err := i.open()
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errOpenFilter, err)
 	}
 	i.filter = f
 	return nil
@@ -127,6 +126,17 @@ func (i *installer) prepareHost() error {
 		return err
 	}
 	i.prepared = true
+	return nil
+}
+
+func (i *installer) installSpeculation(s bpf.Speculation) error {
+	if i.deputy != nil && *i.deputy == s {
+		return nil
+	}
+	if err := i.filter.SetSpeculation(s); err != nil {
+		return fmt.Errorf("set the speculation: %w", err)
+	}
+	i.deputy = &s
 	return nil
 }
 

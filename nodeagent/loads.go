@@ -26,7 +26,8 @@ type exclusion string
 
 const (
 	pickable  exclusion = ""
-	silent    exclusion = "silent" // suspected: no heartbeat of late
+	failed    exclusion = "failed" // declared so; it comes back under another id
+	silent    exclusion = "silent" // no heartbeat of late, or suspected
 	draining  exclusion = "draining"
 	unhealthy exclusion = "unhealthy"
 	full      exclusion = "full"

@@ -62,12 +62,13 @@ type memoryFilter struct {
 	id     topology.NodeID // as SetSelf said
 	guard  memoryGuard
 	closed bool
+	failureTables
 }
 
 var _ filter = (*memoryFilter)(nil)
 
 func newMemoryFilter(log *callLog) *memoryFilter {
-	return &memoryFilter{callLog: log, loads: map[topology.ServiceID][]bpf.Load{},
+	return &memoryFilter{callLog: log, failureTables: newFailureTables(), loads: map[topology.ServiceID][]bpf.Load{},
 		hashes: map[topology.ServiceID][]topology.NodeID{}, counts: map[topology.ServiceID]bpf.Counts{},
 		guard: memoryGuard{records: map[bpf.Flow]bpf.Guarded{}, sockets: map[bpf.Flow]bool{}, tally: map[string]uint64{}}}
 }

@@ -15,6 +15,10 @@ type metrics struct {
 	refused                    *prometheus.CounterVec // reason
 	frameOverflow              prometheus.Counter
 	asked, askFailed           prometheus.Counter
+	suspected                  prometheus.Gauge
+	speculated, resent         prometheus.Counter
+	speculationFailed          prometheus.Counter
+	standDowns                 prometheus.Counter
 	etcdReachable, slotEpoch   prometheus.Gauge
 	failOpen, pickable         *prometheus.GaugeVec // service
 	connsStored, connsBacklog  prometheus.Gauge
@@ -27,12 +31,17 @@ type metrics struct {
 
 func newMetrics() *metrics {
 	return &metrics{
-		sent:          counter("heartbeats_sent_total", "Frames of heartbeats broadcast."),
-		sendFailed:    counter("heartbeats_failed_total", "Frames of heartbeats that could not be sent."),
-		received:      counter("heartbeats_received_total", "Frames of heartbeats taken from other nodes."),
-		frameOverflow: counter("heartbeats_overflow_total", "Frames dropped because the agent did not keep up."),
-		asked:         counter("questions_sent_total", "Questions sent to other nodes' programs."),
-		askFailed:     counter("questions_failed_total", "Questions that could not be sent."),
+		sent:              counter("heartbeats_sent_total", "Frames of heartbeats broadcast."),
+		sendFailed:        counter("heartbeats_failed_total", "Frames of heartbeats that could not be sent."),
+		received:          counter("heartbeats_received_total", "Frames of heartbeats taken from other nodes."),
+		frameOverflow:     counter("heartbeats_overflow_total", "Frames dropped because the agent did not keep up."),
+		asked:             counter("questions_sent_total", "Questions sent to other nodes' programs."),
+		askFailed:         counter("questions_failed_total", "Questions that could not be sent."),
+		suspected:         gauge("suspected_nodes", "Nodes that this one does not wait for: silent, and no answer to questions, or SYNs left unanswered."),
+		speculated:        counter("speculations_total", "SYN/ACKs sent because the slot's primary had sent none in time."),
+		speculationFailed: counter("speculations_failed_total", "SYN/ACKs in a silent primary's place that could not be sent."),
+		resent:            counter("synacks_resent_total", "SYN/ACKs naming this node that were sent again: no connection had come of them."),
+		standDowns:        counter("stand_downs_total", "Times that this node was declared failed and destroyed its connections."),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "onevip", Subsystem: "agent",
 			Name: "heartbeats_refused_total", Help: "Frames of the heartbeats' EtherType that were not taken, by reason."}, []string{"reason"}),
 		etcdReachable: gauge("etcd_reachable", "1 if the last word of the store was no error."),
@@ -74,7 +83,8 @@ func gaugeVec(name, help string) *prometheus.GaugeVec {
 
 func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.sent, m.sendFailed, m.received, m.refused, m.frameOverflow, m.asked, m.askFailed, m.etcdReachable, m.slotEpoch,
+		m.sent, m.sendFailed, m.received, m.refused, m.frameOverflow, m.asked, m.askFailed, m.suspected,
+		m.speculated, m.speculationFailed, m.resent, m.standDowns, m.etcdReachable, m.slotEpoch,
 		m.failOpen, m.pickable, m.connsStored, m.connsBacklog, m.connsWritten, m.tableErrors,
 		m.strays, m.probes, m.probesFailed, m.kernel,
 	}

@@ -18,6 +18,7 @@ type peers struct {
 // peer is one other node, in the newest incarnation heard.
 type peer struct {
 	incarnation uint64
+	heard       time.Time
 	sequence    uint64 // of the last frame taken
 	services    map[topology.ServiceID]*report
 }
@@ -72,9 +73,17 @@ func (p *peers) take(now time.Time, h heartbeat, r roster) refusal {
 	} else if h.Sequence <= from.sequence {
 		return refusedReplay
 	}
-	from.sequence = h.Sequence
+	from.heard, from.sequence = now, h.Sequence
 	from.file(now, h, p.self, r)
 	return accepted
+}
+
+// expect makes a node known that must be sending heartbeats, so that its silence
+// is noticed although it was never heard.
+func (p *peers) expect(now time.Time, id topology.NodeID, incarnation uint64) {
+	if p.known[id] == nil && id != p.self {
+		p.known[id] = &peer{incarnation: incarnation, heard: now, services: map[topology.ServiceID]*report{}}
+	}
 }
 
 // file keeps what the heartbeat says of the services that this node knows.

@@ -28,8 +28,9 @@ func (c *core) report(numbers bool) []action {
 // record is what the agent says of its node now.
 func (c *core) record() state.Agent {
 	r := c.about
-	r.SlotEpoch = c.epoch
-	r.Warnings = c.warnings.all()
+	r.SlotEpoch, r.Cleared = c.epoch, c.fall.cleared
+	r.Warnings = c.warnings.all(c.fall.warning())
+	r.Suspects = c.suspicions()
 	r.Violations = c.violations.counts
 	r.Services = map[topology.ServiceName]state.AgentHealth{}
 	for name, h := range c.health {
@@ -53,9 +54,10 @@ func withoutNumbers(r state.Agent) state.Agent {
 	return r
 }
 
-// all gives the warnings in a steady order, each once; nil if there are none.
-func (w warnings) all() []string {
-	out := slices.Concat(w.survey, w.state, w.install)
+// all gives the warnings and more in a steady order, each once; nil if there are
+// none.
+func (w warnings) all(more []string) []string {
+	out := slices.Concat(w.survey, w.state, w.install, more)
 	slices.Sort(out)
 	return slices.Compact(out)
 }

@@ -64,10 +64,18 @@ func newAgent(cfg Config) (*agent, error) {
 	}
 	return assemble(cfg, parts{
 		core: newCore(about, max(minFrame, iface.MTU), sequence),
-		open: func() (filter, error) { return bpf.Open(bpf.Options{PinDir: cfg.PinDir, Interface: cfg.Interface}) },
-		host: h, wire: w, check: checkService, dump: dumpConns,
+		open: func() (filter, error) { return openFilter(cfg) },
+		host: h, wire: w, check: checkService, dump: dumpConns, destroy: destroyConns,
 		survey: func(services []netip.AddrPort) ([]string, error) { return survey(iface, services) },
 	}), nil
+}
+
+func openFilter(cfg Config) (filter, error) {
+	f, err := bpf.Open(bpf.Options{PinDir: cfg.PinDir, Interface: cfg.Interface})
+	if err != nil {
+		return nil, err
+	}
+	return kernelFilter{f}, nil
 }
 
 // survey is the preflight of a node that runs. An interface that was made anew

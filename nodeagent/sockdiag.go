@@ -20,6 +20,7 @@ import (
 const (
 	diagRequestLen = 56
 	diagMessageLen = 72
+	diagIDLen      = 48
 
 	attrInfo        = 2  // INET_DIAG_INFO
 	attrULPInfo     = 19 // INET_DIAG_ULP_INFO
@@ -28,6 +29,7 @@ const (
 	tcpEstablished = 1
 	tcpFinWait1    = 4
 	tcpFinWait2    = 5
+	tcpClose       = 7
 	tcpCloseWait   = 8
 	tcpLastAck     = 9
 	tcpListen      = 10
@@ -45,6 +47,8 @@ type diagSocket struct {
 	inode         uint32
 	cookie        uint64
 	attrs         []byte
+	family        uint8
+	id            [diagIDLen]byte // struct inet_diag_sockid
 }
 
 // dumpConns lists the connections to the services of the calling thread's
@@ -121,6 +125,8 @@ func parseDiag(b []byte) (diagSocket, bool) {
 		cookie: binary.NativeEndian.Uint64(b[44:]),
 		inode:  binary.NativeEndian.Uint32(b[68:]),
 		attrs:  b[diagMessageLen:],
+		family: b[0],
+		id:     [diagIDLen]byte(b[4:]),
 	}, true
 }
 

@@ -24,6 +24,8 @@ type tables struct {
 	epoch    uint64        // of slots
 	cookies  *bpf.CookieKeys
 	members  map[topology.NodeID]topology.MAC
+	// speculation is what to do as a secondary.
+	speculation bpf.Speculation
 }
 
 // vips gives the addresses of all services, each once, in order.
@@ -36,17 +38,18 @@ func (t tables) vips() []netip.Addr {
 	return slices.Compact(out)
 }
 
-// wantTables reads a View for one node. Until the node has an id nothing is
-// wanted: ready is false, and nothing may be attached that could adopt. Records
+// wantTables reads a View for one node. Until the node has an id, and while it is
+// failed, nothing is wanted: ready is false, and nothing may be attached that could adopt. Records
 // that make no sense are left out and told as problems, in words.
 func wantTables(v state.View, name topology.NodeName) (t tables, problems []string, ready bool) {
 	node, known := v.Nodes[name]
-	if v.Cluster == nil || !known || !node.ID.Valid() {
+	if v.Cluster == nil || !known || !node.ID.Valid() || node.State == state.NodeFailed {
 		return tables{}, nil, false
 	}
 	t.self = bpf.Self{ID: node.ID, WindowScale: v.Cluster.WindowScale}
 	t.services = wantServices(v.Services)
 	t.members = wantMembers(v)
+	t.speculation = wantSpeculation(v.Cluster.SpeculationDelay)
 	var err error
 	if t.cookies, err = wantCookies(v.Cookie, time.Duration(v.Cluster.CookieRotate)); err != nil {
 		problems = append(problems, err.Error())
@@ -67,6 +70,13 @@ func wantServices(records map[topology.ServiceName]state.Service) []bpf.Service 
 	}
 	slices.SortFunc(out, func(a, b bpf.Service) int { return cmp.Compare(a.ID, b.ID) })
 	return out
+}
+
+func wantSpeculation(delay topology.Delay) bpf.Speculation {
+	if delay == topology.Never {
+		return bpf.Speculation{Off: true}
+	}
+	return bpf.Speculation{Delay: time.Duration(delay)}
 }
 
 // wantMembers names each node's MAC: the leader's word, else the agent's own.
@@ -131,7 +141,7 @@ func wantCookies(record *state.CookieKeys, rotate time.Duration) (*bpf.CookieKey
 func wantRoster(v state.View) roster {
 	r := roster{members: map[topology.NodeID]uint64{}, services: map[topology.ServiceID]bool{}}
 	for name, n := range v.Nodes {
-		if !n.ID.Valid() {
+		if !n.ID.Valid() || n.State == state.NodeFailed {
 			continue
 		}
 		boot := v.Agents[name].Incarnation

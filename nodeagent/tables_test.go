@@ -31,8 +31,8 @@ func testView() state.View {
 	return state.View{
 		Cluster: &state.Cluster{Schema: state.Schema, Name: "test", WindowScale: 7,
 			HeartbeatInterval: state.Duration(100 * time.Millisecond), HeartbeatMisses: 3,
-			CookieRotate: state.Duration(time.Minute),
-			ConnsMinAge:  state.Duration(5 * time.Second), ConnsMaxRate: 100},
+			SpeculationDelay: topology.Delay(20 * time.Millisecond), CookieRotate: state.Duration(time.Minute),
+			ConnsMinAge: state.Duration(5 * time.Second), ConnsMaxRate: 100},
 		Slots: &state.Slots{Schema: state.Schema, Epoch: 4,
 			Primary:   slices.Repeat([]topology.NodeID{1, 2}, topology.SlotCount/2),
 			Secondary: slices.Repeat([]topology.NodeID{2, 1}, topology.SlotCount/2)},
@@ -64,6 +64,8 @@ func TestWantTables(t *testing.T) {
 		epoch:    4,
 		cookies:  &bpf.CookieKeys{Epoch: 9, Previous: key(8), Current: key(9), Next: key(10), Lifetime: 2 * time.Minute},
 		members:  map[topology.NodeID]topology.MAC{1: mac1, 2: mac2},
+
+		speculation: bpf.Speculation{Delay: 20 * time.Millisecond},
 	}
 	opts := cmp.Options{cmp.AllowUnexported(tables{}), cmpopts.EquateComparable(netip.Addr{})}
 	if diff := cmp.Diff(want, got, opts); diff != "" {
