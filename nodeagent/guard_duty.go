@@ -87,18 +87,25 @@ func deadBeside(v state.View, f state.Failure) []topology.NodeID {
 // wantAskees names the other nodes that may have sockets: not those that were
 // never seen, nor those behind a fence, whose answers would not count.
 func wantAskees(v state.View, name topology.NodeName) []askee {
-	macs := wantMembers(v)
 	var out []askee
 	for _, n := range v.Nodes {
 		f, failed := v.Failures[n.Failure]
 		fenced := n.State == state.NodeFailed && failed && f.Fenced != nil
-		mac, reachable := macs[n.ID]
-		if n.Name != name && n.State != state.NodeExpected && !fenced && reachable {
+		mac := macOf(v, n)
+		if n.Name != name && n.ID.Valid() && n.State != state.NodeExpected && !fenced && !mac.IsZero() {
 			out = append(out, askee{n.ID, mac})
 		}
 	}
 	slices.SortFunc(out, func(a, b askee) int { return cmp.Compare(a.id, b.id) })
 	return out
+}
+
+// macOf is the leader's word, else the agent's own.
+func macOf(v state.View, n state.Node) topology.MAC {
+	if n.MAC.IsZero() {
+		return v.Agents[n.Name].MAC
+	}
+	return n.MAC
 }
 
 // of gives the duty for a connection in the slot, whoever owned it: the newest.

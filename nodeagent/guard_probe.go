@@ -19,6 +19,10 @@ import (
 // look at it.
 const probeWindow = 1024
 
+// probeAhead is what a probe adds to a timestamp: half of what is still ahead in
+// arithmetic modulo 2^32. Days, where the clock has milliseconds.
+const probeAhead = 1 << 30
+
 // canProbe tells whether a record knows how to reach its client: one that was only
 // condemned does not.
 func canProbe(g bpf.Guarded) bool { return !g.ClientMAC.IsZero() }
@@ -27,8 +31,10 @@ func canProbe(g bpf.Guarded) bool { return !g.ClientMAC.IsZero() }
 // probe (RFC 9293, section 3.8.4) as the dead owner would have sent it, with the
 // sequence number before the one that the client expects. What the client answers
 // with says what it expects, and so what a RST must have: the last ACK that its
-// guard has seen may be behind. The timestamp is the owner's last that the client
-// echoed: never older than what PAWS wants (RFC 7323, section 5.2).
+// guard has seen may be behind. The timestamp must not be older than the owner's last
+// that the client got (RFC 7323, section 5.2): Linux 6.14 and later stay silent then.
+// The last that it echoed may be, so the probe's lies far ahead; as the segment is not
+// acceptable, the client forgets it.
 func keepAlive(g bpf.Guarded, from topology.MAC) ([]byte, error) {
 	tcp := &layers.TCP{
 		SrcPort: layers.TCPPort(g.Flow.VIP.Port()), DstPort: layers.TCPPort(g.Flow.Client.Port()),
@@ -36,7 +42,7 @@ func keepAlive(g bpf.Guarded, from topology.MAC) ([]byte, error) {
 	}
 	if g.HasTS {
 		nop := layers.TCPOption{OptionType: layers.TCPOptionKindNop, OptionLength: 1}
-		tcp.Options = []layers.TCPOption{nop, nop, timestamps(g.TSEcr, g.TSVal)}
+		tcp.Options = []layers.TCPOption{nop, nop, timestamps(g.TSEcr+probeAhead, g.TSVal)}
 	}
 	eth := &layers.Ethernet{SrcMAC: net.HardwareAddr(from[:]), DstMAC: net.HardwareAddr(g.ClientMAC[:])}
 	ip := ipHeader(eth, g.Flow.VIP.Addr(), g.Flow.Client.Addr())

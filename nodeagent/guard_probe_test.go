@@ -104,7 +104,7 @@ func TestKeepAliveFrames(t *testing.T) {
 	first.Ack = 0 // the number before wraps
 	want := probeFields{
 		From: mac1.String(), To: "02:00:00:00:00:09", Source: "10.77.0.1", Dest: "10.77.1.1", SourcePort: 80, Port: 4711,
-		Seq: 4999, Ack: 900, Flags: "A", TSVal: 33, TSEcr: 77,
+		Seq: 4999, Ack: 900, Flags: "A", TSVal: 33 + 1<<30, TSEcr: 77,
 	}
 	want6, wantBare, wantFirst := want, want, want
 	want6.Source, want6.Dest = "fd77::1", "fd77::1:1"

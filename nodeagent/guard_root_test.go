@@ -3,11 +3,14 @@
 package nodeagent
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -16,8 +19,10 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/mdlayher/packet"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/onevip/onevip/bpf"
+	"github.com/onevip/onevip/state"
 	"github.com/onevip/onevip/topology"
 )
 
@@ -38,7 +43,8 @@ func TestASilentClientIsReset(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newOrphanRig(t, tt.client, tt.vip, tt.timestamps)
-			first := r.sniffer.next() // the handshake's ACK
+			first := r.sniffer.next()         // the handshake's ACK
+			time.Sleep(10 * time.Millisecond) // the timestamps' clock moves on
 			r.say("hello")
 			last := r.sniffer.next()
 			if last.Ack != first.Ack+5 || last.HasTS != (tt.timestamps == "1") {
@@ -133,6 +139,78 @@ func (r *orphanRig) send(frame []byte) {
 	if err := r.wire.send(frame); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// A guard that saw nothing but one ACK of a silent client, in the middle of its
+// connection, asks who has it, of whom there is nobody left here, and has the filter
+// end it.
+func TestAGuardResetsASilentClient(t *testing.T) {
+	r := newOrphanRig(t, "10.77.1.1/16", "10.77.0.1/16", "1")
+	r.sniffer.next()
+	r.say("hello")
+	last := r.sniffer.next()
+	r.abandon()
+	f := r.filter()
+	r.probe(last)
+	wait(t, "the filter remembers the connection", func() bool {
+		records, err := f.Guarded(topology.Undecided)
+		return err == nil && len(records) == 1 && records[0].Ack == last.Ack && canProbe(records[0])
+	})
+
+	v := fourNodes(time.Now())
+	delete(v.Nodes, "n2")
+	delete(v.Nodes, "n4")
+	fail := v.Failures[7]
+	fail.SlotNodes = []topology.NodeID{1, 3}
+	v.Failures[7] = fail
+	cfg := Config{Store: state.NewMemory(), Log: slog.New(slog.DiscardHandler)}
+	g := newGuard(state.Agent{Name: "n1", MAC: topology.MAC(r.wire.from)}, cfg, r.wire, newMetrics())
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { g.run(ctx, f); close(ended) }()
+	g.see(v)
+	_ = r.client.SetReadDeadline(time.Now().Add(time.Minute))
+	if _, err := r.client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the client's connection ended with %v, want a reset", err)
+	}
+	cancel()
+	<-ended
+	reasons, err := f.Reasons()
+	if err != nil || reasons[bpf.ReasonResetOrphan.String()] == 0 {
+		t.Errorf("reasons are %v, %v: the filter reset nothing", reasons, err)
+	}
+}
+
+// abandon makes the server's socket go without a word (TCP_REPAIR).
+func (r *orphanRig) abandon() {
+	r.t.Helper()
+	raw, err := r.server.SyscallConn()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_REPAIR, 1)
+	})
+	if err := errors.Join(err, failed, r.server.Close()); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// filter attaches the programs of n1, the secondary of all slots.
+func (r *orphanRig) filter() *bpf.Filter {
+	r.t.Helper()
+	f, err := bpf.Open(bpf.Options{PinDir: pinDir(r.t), Interface: "eth0"})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = f.Remove() })
+	slots := slices.Repeat([]bpf.Slot{{Primary: 3, Secondary: 1}}, topology.SlotCount)
+	web := bpf.Service{ID: 0, VIPs: []netip.Addr{vip4}, Port: 80, Policy: topology.LeastConnection}
+	if err := errors.Join(f.SetSelf(bpf.Self{ID: 1}), f.SetServices([]bpf.Service{web}), f.SetSlots(slots)); err != nil {
+		r.t.Fatal(err)
+	}
+	return f
 }
 
 // silence makes this node deaf: it has the VIP no more.

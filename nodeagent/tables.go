@@ -66,7 +66,7 @@ func wantTables(v state.View, name topology.NodeName) (t tables, problems []stri
 func wantServices(records map[topology.ServiceName]state.Service) []bpf.Service {
 	out := make([]bpf.Service, 0, len(records))
 	for _, s := range records {
-		out = append(out, bpf.Service{ID: s.ID, VIPs: s.VIPs, Port: s.Port, Policy: s.Policy})
+		out = append(out, bpf.Service{ID: s.ID, VIPs: s.VIPs, Port: s.Port, Policy: s.Policy, Replay: s.Replay == topology.ReplaySafe})
 	}
 	slices.SortFunc(out, func(a, b bpf.Service) int { return cmp.Compare(a.ID, b.ID) })
 	return out
@@ -82,11 +82,8 @@ func wantSpeculation(delay topology.Delay) bpf.Speculation {
 // wantMembers names each node's MAC: the leader's word, else the agent's own.
 func wantMembers(v state.View) map[topology.NodeID]topology.MAC {
 	out := map[topology.NodeID]topology.MAC{}
-	for name, n := range v.Nodes {
-		mac := n.MAC
-		if mac.IsZero() {
-			mac = v.Agents[name].MAC
-		}
+	for _, n := range v.Nodes {
+		mac := macOf(v, n)
 		if n.ID.Valid() && !mac.IsZero() {
 			out[n.ID] = mac
 		}

@@ -45,7 +45,7 @@ func testView() state.View {
 		Agents: map[topology.NodeName]state.Agent{"n2": {Schema: state.Schema, Name: "n2", MAC: mac2, Incarnation: "00000000000000c8"}},
 		Services: map[topology.ServiceName]state.Service{
 			"web": {Schema: state.Schema, Name: "web", ID: 0, VIPs: []netip.Addr{vip4, vip6}, Port: 80,
-				Policy: topology.LeastConnection, Health: state.Health{Type: topology.HealthNone}},
+				Policy: topology.LeastConnection, Replay: topology.ReplaySafe, Health: state.Health{Type: topology.HealthNone}},
 		},
 	}
 }
@@ -59,7 +59,7 @@ func TestWantTables(t *testing.T) {
 	key := func(b byte) (k [16]byte) { copy(k[:], bytes.Repeat([]byte{b}, 16)); return k }
 	want := tables{
 		self:     bpf.Self{ID: 1, WindowScale: 7},
-		services: []bpf.Service{{ID: 0, VIPs: []netip.Addr{vip4, vip6}, Port: 80, Policy: topology.LeastConnection}},
+		services: []bpf.Service{{ID: 0, VIPs: []netip.Addr{vip4, vip6}, Port: 80, Policy: topology.LeastConnection, Replay: true}},
 		slots:    slots,
 		epoch:    4,
 		cookies:  &bpf.CookieKeys{Epoch: 9, Previous: key(8), Current: key(9), Next: key(10), Lifetime: 2 * time.Minute},
