@@ -38,12 +38,7 @@ func TestTakeOverKeepsEverything(t *testing.T) {
 	}
 	defer between.Close()
 	for _, n := range c.nodes {
-		dir := filepath.Dir(n.filter.pins)
-		n.do(func() {
-			n.filter, err = Open(Options{PinDir: dir, Interface: "eth0", Tombstones: 16384, SYNRecords: 8192})
-		})
-		n.check(err)
-		t.Cleanup(func() { n.filter.Close() })
+		n.takeOver()
 	}
 	if got, err := ask(kept); err != nil || got != owner {
 		t.Errorf("the connection kept: %q, %v; want %q", got, err, owner)
@@ -181,7 +176,7 @@ func TestChecksumOffloadOnADirectPair(t *testing.T) {
 
 func isUp(h *host) bool { return h.link("eth0").Attrs().OperState == netlink.OperUp }
 
-func requireIs(t *testing.T, err, want error) {
+func requireIs(t testing.TB, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
 		t.Fatalf("error %v, want %v", err, want)
