@@ -217,6 +217,17 @@ func testFenced(t *testing.T, f *fixture, s *ovs.Session) {
 		dump := lines(f.sw.Ofctl(t, "--names", "dump-flows", "br0", "cookie=0x1e7700000f000001/0xffff0000ff0000ff"))
 		return len(dump) == 6 && len(counted.FindAllString(strings.Join(dump, "\n"), -1)) == 6
 	})
+	// However many clients it answers, dropping that takes one datapath flow.
+	for i := range 200 {
+		to := host(netip.MustParsePrefix("198.51.100.0/24"), i)
+		n1.Send(t, segment(t, mac1, f.client.MAC, vip4, to, &layers.TCP{SrcPort: layers.TCPPort(5000 + i), ACK: true}))
+	}
+	last := nodeFrame(mac1, broadcast, 5)
+	n1.Send(t, last)
+	if _, err := n2.Next(within, func(b []byte) bool { return bytes.Equal(b, last) }); err != nil {
+		t.Fatal(err)
+	}
+	checkMegaflows(t, f, "src="+vip4.String()+",", 1)
 	if drops, err := s.Drops(t.Context()); err != nil || drops[ovs.KindFenced] == 0 {
 		t.Errorf("drops %v, error %v", drops, err)
 	}
