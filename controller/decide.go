@@ -24,6 +24,14 @@ type Input struct {
 	Now    time.Time
 	// LoadsAt is the earliest time for the next write of load summaries.
 	LoadsAt time.Time
+	// Down are the nodes whose port on the switch has no carrier; Away are the
+	// switches that are not connected, whose ports are not known.
+	Down map[topology.NodeName]bool
+	Away map[topology.SwitchName]bool
+	// Fenced are the failures, by epoch, whose fence is in force at the node's switch.
+	Fenced map[uint64]bool
+	// Elected: this leader has just been elected, which is an event.
+	Elected bool
 	// Fresh are random keys, used where keys must be made.
 	Fresh FreshKeys
 }
@@ -51,14 +59,20 @@ type Decision struct {
 // and a View that shows the changes gives no further ones.
 func Decide(in Input) Decision {
 	in.Now = in.Now.UTC().Truncate(time.Millisecond)
-	d := &decider{Input: in, ids: takeIDs(in.View)}
+	d := &decider{Input: in, ids: takeIDs(in.View), epoch: highestEpoch(in.View), returning: map[topology.NodeName]bool{}}
+	d.elected()
 	d.cluster()
 	d.services()
 	d.nodes()
 	d.restingIDs()
 	d.keys()
-	d.slots()
+	epoch, moved := d.slots()
+	d.failures(epoch)
+	if moved != nil {
+		d.put(*moved, Event{Kind: SlotsMoved, Epoch: epoch})
+	}
 	d.loads()
+	d.events()
 	d.problems()
 	return d.out
 }
@@ -69,7 +83,14 @@ type decider struct {
 	ids ids
 	// members are the node records as they will be, in the order of the configuration.
 	members []state.Node
-	out     Decision
+	// returning are the failed nodes that come back now; judge knows who fails
+	// now, suspects are others that are not heard, and failed are these failures.
+	returning map[topology.NodeName]bool
+	judge     *judge
+	suspects  map[topology.NodeName][]topology.NodeName
+	failed    []state.Failure
+	epoch     uint64 // of the newest failure ever
+	out       Decision
 }
 
 // put writes a record; the events are what that means.

@@ -26,8 +26,11 @@ func takeIDs(view state.View) ids {
 		Schema:   state.Schema,
 		Nodes:    map[topology.NodeName]state.RestingNode{},
 		Services: map[topology.ServiceName]state.RestingService{},
+		Failed:   map[topology.NodeID]state.RestingFailed{},
 	}
 	if view.IDs != nil {
+		maps.Copy(found.resting.Failed, view.IDs.Failed)
+		found.resting.FailureEpoch = view.IDs.FailureEpoch
 		maps.Copy(found.resting.Nodes, view.IDs.Nodes)
 		maps.Copy(found.resting.Services, view.IDs.Services)
 	}
@@ -43,8 +46,7 @@ func (i *ids) keepNode(id topology.NodeID) bool {
 	return true
 }
 
-// newNode gives a node its resting id back, or the lowest that is free and does
-// not rest. It fails when there is none.
+// newNode gives a node its resting id back, or one that is free.
 func (i *ids) newNode(name topology.NodeName) (topology.NodeID, bool) {
 	if old, rests := i.resting.Nodes[name]; rests {
 		delete(i.resting.Nodes, name)
@@ -52,9 +54,18 @@ func (i *ids) newNode(name topology.NodeName) (topology.NodeID, bool) {
 			return old.ID, true
 		}
 	}
+	return i.freeNode()
+}
+
+// freeNode gives the lowest id that nobody has and that does not rest. It fails
+// when there is none.
+func (i *ids) freeNode() (topology.NodeID, bool) {
 	resting := map[topology.NodeID]bool{}
 	for _, r := range i.resting.Nodes {
 		resting[r.ID] = true
+	}
+	for id := range i.resting.Failed {
+		resting[id] = true
 	}
 	for id := topology.NodeID(1); id.Valid(); id++ {
 		if !resting[id] && i.keepNode(id) {
@@ -106,6 +117,12 @@ func (d *decider) restingIDs() {
 			delete(r.Services, name)
 		}
 	}
+	for id, resting := range r.Failed {
+		if d.rested(resting.Since) {
+			delete(r.Failed, id)
+		}
+	}
+	r.FailureEpoch = d.epoch
 	before := takeIDs(d.View).resting
 	if !reflect.DeepEqual(before, *r) {
 		d.put(*r)

@@ -12,6 +12,8 @@ import (
 // Why a node is not picked for a service, as the load summaries say it.
 const (
 	notUp      = "not up"
+	hasFailed  = "failed"
+	suspected  = "suspected by "
 	noReport   = "no report yet"
 	isDraining = "draining"
 	isFull     = "full"
@@ -41,6 +43,10 @@ func (d *decider) loads() {
 func (d *decider) nodeLoad(service topology.Service, node state.Node) state.NodeLoad {
 	load := state.NodeLoad{Weight: node.Weight}
 	agent, alive := d.View.Agents[node.Name]
+	if node.State == state.NodeFailed {
+		load.Reason = hasFailed
+		return load
+	}
 	if !alive {
 		load.Reason = notUp
 		return load
@@ -52,6 +58,8 @@ func (d *decider) nodeLoad(service topology.Service, node state.Node) state.Node
 		load.Reason = hasNoMAC
 	case !reported:
 		load.Reason = noReport
+	case len(d.suspects[node.Name]) > 0:
+		load.Reason = suspected + names(d.suspects[node.Name])
 	case node.Draining:
 		load.Reason = isDraining
 	case !report.Healthy && report.Reason != "":

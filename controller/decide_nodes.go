@@ -10,18 +10,21 @@ import (
 )
 
 // nodes decides on the members: those of the configuration, each under an id
-// that stays with its name, up as long as its agent's lease lives.
+// that stays with its name until it fails, up as long as its agent's lease lives.
 func (d *decider) nodes() {
 	d.dropNodes()
-	kept := d.keepNodeIDs()
+	ids := d.nodeIDs()
+	d.judge = newJudge(d.Input, ids, d.returning)
+	d.judge.run()
+	d.suspects = d.judge.suspected()
+	d.out.Warnings = append(d.out.Warnings, d.judge.warnings...)
+	if !d.judge.next.IsZero() {
+		d.wake(d.judge.next)
+	}
 	for _, config := range d.Config.Nodes {
 		have, known := d.View.Nodes[config.Name]
-		id, ok := kept[config.Name]
-		if !ok {
-			id, ok = d.ids.newNode(config.Name)
-		}
-		if !ok {
-			d.warn(Warning{Reason: NoFreeID, Node: config.Name, Text: "all 254 node ids are in use or rest: the node joins when one is free"})
+		id := ids[config.Name]
+		if !id.Valid() {
 			continue
 		}
 		want := d.node(config, have, known, id)
@@ -31,6 +34,35 @@ func (d *decider) nodes() {
 		}
 	}
 	d.warnMACs()
+}
+
+// nodeIDs gives each node its id, and those that come back after a failure
+// another than before.
+func (d *decider) nodeIDs() map[topology.NodeName]topology.NodeID {
+	ids := d.keepNodeIDs()
+	for _, config := range d.Config.Nodes {
+		old, has := ids[config.Name]
+		if has && !d.mayReturn(config) {
+			continue
+		}
+		var id topology.NodeID
+		var ok bool
+		if has {
+			id, ok = d.ids.freeNode()
+		} else {
+			id, ok = d.ids.newNode(config.Name)
+		}
+		if !ok {
+			d.warn(Warning{Reason: NoFreeID, Node: config.Name, Text: "all 254 node ids are in use or rest: the node joins when one is free"})
+			continue
+		}
+		ids[config.Name] = id
+		if has {
+			d.returning[config.Name] = true
+			d.ids.resting.Failed[old] = state.RestingFailed{Node: config.Name, Since: d.Now}
+		}
+	}
+	return ids
 }
 
 // dropNodes deletes the records of nodes that left the configuration; their ids rest.
@@ -45,6 +77,10 @@ func (d *decider) dropNodes() {
 		}
 		node := d.View.Nodes[name]
 		d.drop(node, Event{Kind: NodeRemoved, Node: name, ID: int(node.ID)})
+		if node.State == state.NodeFailed {
+			d.ids.resting.Failed[node.ID] = state.RestingFailed{Node: name, Since: d.Now}
+			continue
+		}
 		d.ids.resting.Nodes[name] = state.RestingNode{ID: node.ID, Since: d.Now}
 	}
 }
@@ -65,6 +101,7 @@ func (d *decider) keepNodeIDs() map[topology.NodeName]topology.NodeID {
 // node is the record of a member as it should be.
 func (d *decider) node(config topology.Node, have state.Node, known bool, id topology.NodeID) state.Node {
 	agent, alive := d.View.Agents[config.Name]
+	verdict, fails := d.judge.verdicts[config.Name]
 	want := state.Node{
 		Schema:      state.Schema,
 		Name:        config.Name,
@@ -77,12 +114,20 @@ func (d *decider) node(config topology.Node, have state.Node, known bool, id top
 		Port:        config.Port,
 		Incarnation: have.Incarnation,
 		Since:       have.Since,
+		Failure:     have.Failure,
 	}
-	if alive {
+	if d.returning[config.Name] {
+		want.State = state.NodeUp
+	}
+	// What failed keeps the MAC that is fenced, and the boot that is gone.
+	if stays := want.State != state.NodeFailed && (!fails || want.Incarnation == ""); alive && stays {
 		want.MAC, want.Incarnation = agent.MAC, agent.Incarnation
 	}
 	if !config.MAC.IsZero() {
 		want.MAC = config.MAC
+	}
+	if fails {
+		want.State, want.Failure = state.NodeFailed, d.failing(want, verdict)
 	}
 	if !known || want.State != have.State {
 		want.Since = d.Now
@@ -90,9 +135,12 @@ func (d *decider) node(config topology.Node, have state.Node, known bool, id top
 	return want
 }
 
-// nextState is the state of a node whose agent is alive, or not.
+// nextState is the state of a node whose agent is alive, or not, unless it is
+// judged or comes back.
 func nextState(have state.NodeState, alive bool) state.NodeState {
 	switch {
+	case have == state.NodeFailed:
+		return state.NodeFailed
 	case alive:
 		return state.NodeUp
 	case have == state.NodeUp || have == state.NodeLost:
@@ -111,6 +159,10 @@ func nodeEvents(have, want state.Node, known bool) []Event {
 		events = append(events, e)
 	}
 	switch {
+	case want.State == state.NodeFailed && have.State != state.NodeFailed:
+		return events // told with the failure
+	case want.State == state.NodeUp && have.State == state.NodeFailed:
+		e.Kind, e.Epoch = NodeBack, want.Failure
 	case want.State != have.State && want.State == state.NodeUp:
 		e.Kind = NodeUp
 	case want.State != have.State && want.State == state.NodeLost:
@@ -129,7 +181,7 @@ func nodeEvents(have, want state.Node, known bool) []Event {
 func (d *decider) warnMACs() {
 	owner := map[topology.MAC]topology.NodeName{}
 	for _, node := range d.members {
-		if node.State == state.NodeExpected {
+		if node.State == state.NodeExpected || node.State == state.NodeFailed {
 			continue
 		}
 		if node.MAC.IsZero() {

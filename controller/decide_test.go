@@ -39,8 +39,11 @@ type randomCluster struct {
 	config topology.Cluster
 	now    time.Time
 	// left is when an id's last owner left.
-	left map[topology.NodeID]time.Time
-	made byte
+	left   map[topology.NodeID]time.Time
+	made   byte
+	down   map[topology.NodeName]bool
+	fenced map[uint64]bool // failures
+	epoch  uint64          // of the newest failure
 }
 
 func newRandomCluster(t *rapid.T) *randomCluster {
@@ -49,7 +52,8 @@ func newRandomCluster(t *rapid.T) *randomCluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &randomCluster{store: store, leader: leader, now: noon, left: map[topology.NodeID]time.Time{}}
+	r := &randomCluster{store: store, leader: leader, now: noon, left: map[topology.NodeID]time.Time{},
+		down: map[topology.NodeName]bool{}, fenced: map[uint64]bool{}}
 	r.config = topology.Default()
 	r.config.Name = "lab"
 	r.configure(t)
@@ -70,11 +74,27 @@ var nodeName = rapid.Custom(func(t *rapid.T) topology.NodeName {
 
 // disturb lets something happen.
 func (r *randomCluster) disturb(t *rapid.T) {
-	switch rapid.SampledFrom([]string{"agent", "agent", "gone", "configure", "time", "stranger"}).Draw(t, "what") {
+	what := rapid.SampledFrom([]string{"agent", "agent", "agent", "suspects", "storm", "cleared", "fences", "link", "gone", "configure", "time", "moment", "stranger"})
+	switch what.Draw(t, "what") {
 	case "agent":
 		name := nodeName.Draw(t, "agent")
-		agent := state.Agent{Schema: state.Schema, Name: name, MAC: macOf(string(name)), Incarnation: rapid.SampledFrom([]string{"b1", "b2"}).Draw(t, "boot")}
+		agent := state.Agent{Schema: state.Schema, Name: name, MAC: macOf(string(name)), Incarnation: rapid.SampledFrom([]string{"b1", "b1", "b1", "b2"}).Draw(t, "boot")}
 		r.put(t, "agents/"+string(name), agent)
+	case "suspects":
+		r.suspect(t)
+	case "storm":
+		r.storm(t)
+	case "cleared":
+		r.clear(t)
+	case "fences":
+		for epoch := range r.view(t).Failures {
+			r.fenced[epoch] = true
+		}
+	case "link":
+		name := nodeName.Draw(t, "link")
+		r.down[name] = !r.down[name]
+	case "moment":
+		r.now = r.now.Add(time.Duration(rapid.IntRange(1, 2000).Draw(t, "ms")) * time.Millisecond)
 	case "gone":
 		r.store.Put("agents/"+string(nodeName.Draw(t, "gone")), nil)
 	case "configure":
@@ -110,7 +130,7 @@ func (r *randomCluster) put(t *rapid.T, key string, record any) {
 // decide applies a decision; a second one must find nothing to do.
 func (r *randomCluster) decide(t *rapid.T) {
 	r.made++
-	in := Input{Config: r.config, View: r.view(t), Now: r.now}
+	in := Input{Config: r.config, View: r.view(t), Now: r.now, Down: r.down, Fenced: r.fenced}
 	in.Fresh.Cookie[0][0] = r.made
 	d := Decide(in)
 	if len(d.Changes) > 0 {
@@ -126,6 +146,8 @@ func (r *randomCluster) decide(t *rapid.T) {
 
 func (r *randomCluster) check(t *rapid.T, before, after state.View) {
 	r.checkMembers(t, before, after)
+	r.checkFailures(t, before, after)
+	checkRing(t, after.Events)
 	checkSlots(t, before.Slots, after)
 	checkCookie(t, before.Cookie, after.Cookie, r.config.Cookie.Rotate)
 }
@@ -145,10 +167,12 @@ func (r *randomCluster) checkMembers(t *rapid.T, before, after state.View) {
 	}
 	if uniqueIDs(before) {
 		for name, node := range before.Nodes {
-			if now, stays := after.Nodes[name]; stays && now.ID != node.ID {
-				t.Fatalf("%s had id %d, has %d", name, node.ID, now.ID)
+			now, stays := after.Nodes[name]
+			back := node.State == state.NodeFailed && now.State == state.NodeUp
+			if stays && (now.ID != node.ID) != back {
+				t.Fatalf("%s, %s, had id %d, has %d, %s", name, node.State, node.ID, now.ID, now.State)
 			}
-			if _, stays := after.Nodes[name]; !stays {
+			if !stays || back {
 				r.left[node.ID] = r.now
 			}
 		}
@@ -205,6 +229,11 @@ func checkSlots(t *rapid.T, before *state.Slots, after state.View) {
 	for slot, primary := range after.Slots.Primary {
 		if len(up) > 0 && !up[primary] {
 			t.Fatalf("slot %d is node %d's, which is not up", slot, primary)
+		}
+	}
+	for _, node := range after.Nodes {
+		if node.State == state.NodeFailed && after.Slots != nil && slices.Contains(after.Slots.Nodes, node.ID) {
+			t.Fatalf("%s failed, and has slots", node.Name)
 		}
 	}
 	if len(up) > 0 && !slices.Equal(after.Slots.Nodes, slices.Sorted(maps.Keys(up))) {

@@ -5,6 +5,7 @@ package controller
 import (
 	"log/slog"
 
+	"github.com/onevip/onevip/state"
 	"github.com/onevip/onevip/topology"
 )
 
@@ -13,10 +14,14 @@ type EventKind string
 
 // The kinds.
 const (
+	LeaderChanged     EventKind = "leader changed"
 	ClusterChanged    EventKind = "cluster settings written"
 	NodeAdded         EventKind = "node added"
 	NodeUp            EventKind = "node up"
 	NodeLost          EventKind = "node lost"
+	NodeFailed        EventKind = "node failed"
+	NodeFenced        EventKind = "node fenced"
+	NodeBack          EventKind = "node back"
 	NodeRestarted     EventKind = "node restarted"
 	NodeChanged       EventKind = "node changed"
 	NodeRemoved       EventKind = "node removed"
@@ -35,7 +40,11 @@ type Event struct {
 	Node    topology.NodeName
 	Service topology.ServiceName
 	ID      int    // of Node or Service
-	Epoch   uint64 // of slots or keys
+	Epoch   uint64 // of slots, keys or the failure
+	// Reason and Reporters are those of a failure.
+	Reason    state.FailureReason
+	Reporters string
+	Text      string // all of it, where it is not made from the rest
 }
 
 // attrs are the event's details for the log.
@@ -47,6 +56,15 @@ func (e Event) attrs() []slog.Attr {
 	if e.Service != "" {
 		attrs = append(attrs, slog.String("service", string(e.Service)), slog.Int("id", e.ID))
 	}
+	if e.Reason != "" {
+		attrs = append(attrs, slog.String("reason", string(e.Reason)))
+	}
+	if e.Reporters != "" {
+		attrs = append(attrs, slog.String("reporters", e.Reporters))
+	}
+	if e.Text != "" {
+		attrs = append(attrs, slog.String("text", e.Text))
+	}
 	if e.Epoch != 0 {
 		attrs = append(attrs, slog.Uint64("epoch", e.Epoch))
 	}
@@ -56,9 +74,9 @@ func (e Event) attrs() []slog.Attr {
 // level of the event in the log: the routine is for those who look closely.
 func (e Event) level() slog.Level {
 	switch e.Kind {
-	case NodeLost:
+	case NodeLost, NodeFailed:
 		return slog.LevelWarn
-	case CookieKeysRotated:
+	case CookieKeysRotated, LeaderChanged:
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
@@ -76,6 +94,14 @@ const (
 	NoNodeUp         WarningReason = "no-node-up"
 	UnknownAgent     WarningReason = "unknown-agent"
 	UnreadableRecord WarningReason = "unreadable-record"
+	// A node that looks dead and is not declared failed, or one that failed and
+	// is not fenced or not taken back.
+	OneReporter  WarningReason = "one-reporter"
+	OnlyMinority WarningReason = "only-minority"
+	LowerIDStays WarningReason = "lower-id-stays"
+	LastNode     WarningReason = "last-node"
+	NotFenced    WarningReason = "not-fenced"
+	LinkFlaps    WarningReason = "link-flaps"
 )
 
 // Warning is something that stays until somebody acts. Warnings can be compared.

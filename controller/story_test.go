@@ -4,7 +4,6 @@ package controller
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/onevip/onevip/ovs"
 	"github.com/onevip/onevip/state"
 	"github.com/onevip/onevip/topology"
 )
@@ -23,12 +21,19 @@ var rewrite = flag.Bool("rewrite", false, "write what the stories in testdata gi
 //
 //	config nodes=n1,n2*3 services=web:80 schedulers=all rotate=60s max=10
 //	agent n1 boot=b1 web=3/7 db=sick    agent's record: active/adopted, or unhealthy
+//	agent n1 suspects=n2,n3 agentless=n4@40s cleared=1   whom it does not hear, since now or so long
 //	gone n1                             its lease ran out
+//	down n1, carrier n1                 its port on the switch
+//	away s1, connected s1               the switch's session
+//	fenced 1                            the fence of failure 1 is in force at its switch
+//	leader c2                           another controller is elected
 //	stranger slots {"schema":2}         somebody writes by hand
 //	delete slots                        somebody deletes by hand
 //	tick 20s                            time goes by
 //	decide                              Decide, and write the changes
 //	switch                              what the switches shall do
+//	events                              the ring
+//	failure 1                           the record
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -78,6 +83,7 @@ type story struct {
 	now     time.Time
 	loadsAt time.Time
 	made    byte // keys made so far
+	in      Input
 }
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -88,7 +94,9 @@ func newStory(t *testing.T) *story {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &story{t: t, store: store, leader: leader, now: noon}
+	return &story{t: t, store: store, leader: leader, now: noon, in: Input{
+		Down: map[topology.NodeName]bool{}, Away: map[topology.SwitchName]bool{}, Fenced: map[uint64]bool{},
+	}}
 }
 
 func (s *story) run(command string) string {
@@ -108,8 +116,12 @@ func (s *story) run(command string) string {
 		s.store.Put(args[0], nil)
 	case "stranger":
 		s.store.Put(args[0], []byte(args[1]))
-	case "tick":
-		s.now = s.now.Add(duration(s.t, args[0]))
+	case "tick", "leader", "down", "carrier", "away", "connected", "fenced":
+		s.world(words[0], args[0])
+	case "events":
+		return s.events()
+	case "failure":
+		return failureText(viewOf(s.t, s.store).Failures[uint64(number(s.t, args[0]))]) + "\n"
 	case "decide":
 		return s.decide()
 	case "switch":
@@ -186,6 +198,10 @@ func (s *story) agent(args []string) {
 			agent.Incarnation = value
 		case "mac":
 			agent.MAC = macOf(value)
+		case "cleared":
+			agent.Cleared = uint64(number(s.t, value))
+		case "suspects", "agentless":
+			agent.Suspects = s.suspicions(value, key == "agentless")
 		default:
 			agent.Services[topology.ServiceName(key)] = s.health(value)
 		}
@@ -222,99 +238,12 @@ func (s *story) decide() string {
 
 func (s *story) ask() Decision {
 	s.made++
-	in := Input{Config: s.config, View: viewOf(s.t, s.store), Now: s.now, LoadsAt: s.loadsAt}
+	in := s.in
+	in.Config, in.View, in.Now, in.LoadsAt = s.config, viewOf(s.t, s.store), s.now, s.loadsAt
 	for i := range in.Fresh.Cookie {
 		in.Fresh.Cookie[i] = [state.CookieKeyLen]byte{s.made, byte(i)}
 	}
 	return Decide(in)
-}
-
-func (s *story) text(d Decision) string {
-	var out strings.Builder
-	for _, change := range d.Changes {
-		fmt.Fprintln(&out, changeText(change))
-	}
-	for _, e := range d.Events {
-		fmt.Fprintf(&out, "event: %s", e.Kind)
-		for _, attr := range e.attrs() {
-			fmt.Fprintf(&out, " %s", attr)
-		}
-		fmt.Fprintln(&out)
-	}
-	for _, w := range d.Warnings {
-		fmt.Fprintf(&out, "warning: %s %s: %s\n", w.Reason, w.Node, w.Text)
-	}
-	if !d.Next.IsZero() {
-		fmt.Fprintf(&out, "next in %v\n", d.Next.Sub(s.now))
-	}
-	return out.String()
-}
-
-// changeText is a change on one line.
-func changeText(change state.Change) string {
-	verb := "put"
-	if change.Delete {
-		verb = "delete"
-	}
-	switch r := change.Record.(type) {
-	case state.Cluster:
-		return fmt.Sprintf("%s cluster schedulers=%s created=%s", verb, r.Schedulers, r.Created.Format(time.TimeOnly))
-	case state.Service:
-		return fmt.Sprintf("%s services/%s id=%d port=%d", verb, r.Name, r.ID, r.Port)
-	case state.Node:
-		return fmt.Sprintf("%s nodes/%s id=%d %s since=%s weight=%d mac=%s boot=%s", verb, r.Name, r.ID, r.State, r.Since.Format(time.TimeOnly), r.Weight, r.MAC, r.Incarnation)
-	case state.IDs:
-		return verb + " ids" + restText(r)
-	case state.Slots:
-		return fmt.Sprintf("%s slots epoch=%d nodes=%v schedulers=%s primaries=%v", verb, r.Epoch, r.Nodes, r.Schedulers, distinct(r.Primary))
-	case state.CookieKeys:
-		return fmt.Sprintf("%s keys/cookie epoch=%d previous=%x current=%x next=%x", verb, r.Epoch, []byte(r.Previous[:2]), []byte(r.Current[:2]), []byte(r.Next[:2]))
-	case state.HeartbeatKey:
-		return verb + " keys/heartbeat"
-	case state.Load:
-		return fmt.Sprintf("%s scheduler/%s%s", verb, r.Service, loadText(r))
-	}
-	return fmt.Sprintf("%s a %T", verb, change.Record)
-}
-
-func restText(r state.IDs) string {
-	text := ""
-	for _, name := range sortedKeys(r.Nodes) {
-		text += fmt.Sprintf(" node %s=%d", name, r.Nodes[name].ID)
-	}
-	for _, name := range sortedKeys(r.Services) {
-		text += fmt.Sprintf(" service %s=%d", name, r.Services[name].ID)
-	}
-	return text
-}
-
-func loadText(r state.Load) string {
-	text := ""
-	for _, name := range sortedKeys(r.Nodes) {
-		load := r.Nodes[name]
-		if load.Pickable {
-			text += fmt.Sprintf(" %s=%d/%d", name, load.Active, load.Adopted)
-			continue
-		}
-		text += fmt.Sprintf(" %s=(%s)", name, load.Reason)
-	}
-	return text
-}
-
-func (s *story) switches() string {
-	intent, ready := intentFor(s.config, viewOf(s.t, s.store), nil, "s1")
-	if !ready {
-		return "not yet\n"
-	}
-	text := fmt.Sprintf("vips %v mac %s\n", intent.VIPs, intent.ClusterMAC)
-	for _, m := range intent.Members {
-		text += memberText(m)
-	}
-	return text
-}
-
-func memberText(m ovs.Member) string {
-	return fmt.Sprintf("member %d %s port=%s mac=%s\n", m.ID, m.Name, m.Port, m.MAC)
 }
 
 func duration(t *testing.T, text string) time.Duration {

@@ -124,6 +124,18 @@ type IDs struct {
 	Schema   int                                     `json:"schema"`
 	Nodes    map[topology.NodeName]RestingNode       `json:"nodes,omitempty"`
 	Services map[topology.ServiceName]RestingService `json:"services,omitempty"`
+	// Failed are the ids of nodes that failed and have another id now, or left.
+	// They are given to nobody while they rest, not to those nodes either.
+	Failed map[topology.NodeID]RestingFailed `json:"failed,omitempty"`
+	// FailureEpoch is the highest epoch that a failure ever had, so that epochs
+	// grow although old failures are deleted.
+	FailureEpoch uint64 `json:"failure_epoch,omitempty"`
+}
+
+// RestingFailed is the last one to have an id, and until when it had it.
+type RestingFailed struct {
+	Node  topology.NodeName `json:"node"`
+	Since time.Time         `json:"since"`
 }
 
 // RestingNode is the id of a node that left.

@@ -52,7 +52,10 @@ func samples() []any {
 			SlotEpoch: 4, SlotNodes: []topology.NodeID{1, 2, 3}, SlotSchedulers: topology.AllSchedulers, Since: noon,
 		},
 		HeartbeatKey{Key: secret(32, 4)},
-		IDs{Nodes: map[topology.NodeName]RestingNode{"old": {ID: 9, Since: noon}}},
+		IDs{
+			Nodes: map[topology.NodeName]RestingNode{"old": {ID: 9, Since: noon}}, FailureEpoch: 7,
+			Failed: map[topology.NodeID]RestingFailed{2: {Node: "n2", Since: noon}},
+		},
 		Load{Service: "web", Nodes: map[topology.NodeName]NodeLoad{"n1": {Weight: 1, Active: 2, Adopted: 5, Pickable: true}}},
 		Node{Name: "n1", ID: 1, State: NodeUp, Weight: 1, MAC: mac, Switch: "s1", Port: "n1", Incarnation: "boot", Since: noon},
 		Service{
