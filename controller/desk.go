@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/onevip/onevip/ovs"
 	"github.com/onevip/onevip/state"
@@ -32,12 +31,14 @@ type desk struct {
 	listener listener
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
-	failed   chan error // the listener broke
+	failed   chan error    // the listener broke
+	news     chan struct{} // sight shows something new
 
 	mu         sync.Mutex
 	generation uint64 // guarded by mu; 0: nothing is known yet
 	view       state.View
 	stations   map[topology.SwitchName]*station // the newest of each switch
+	fenced     map[uint64]bool                  // failures whose fence is in force, as told under generation
 }
 
 // openDesk listens for switches.
@@ -54,7 +55,9 @@ func openDesk(ctx context.Context, cfg deskConfig) (*desk, error) {
 		listener:   listening,
 		cancel:     cancel,
 		failed:     make(chan error, 1),
+		news:       make(chan struct{}, 1),
 		stations:   map[topology.SwitchName]*station{},
+		fenced:     map[uint64]bool{},
 	}
 	for _, sw := range cfg.cluster.Switches {
 		d.names[ovs.DatapathIDOf(cfg.cluster.Name, sw.Name)] = sw.Name
@@ -79,6 +82,9 @@ func (d *desk) close() {
 // set says what the switches shall follow from now on.
 func (d *desk) set(generation uint64, view state.View) {
 	d.mu.Lock()
+	if d.generation != generation {
+		clear(d.fenced) // who leads anew fences anew
+	}
 	d.generation, d.view = generation, view
 	d.mu.Unlock()
 	d.wakeAll()
@@ -93,8 +99,15 @@ func (d *desk) wakeAll() {
 	}
 }
 
-// wanted is what one switch shall do now, and under which generation id.
-func (d *desk) wanted(name topology.SwitchName) (generation uint64, intent ovs.Intent, ready bool) {
+// order is what one switch shall do.
+type order struct {
+	generation uint64 // under which
+	intent     ovs.Intent
+	fences     []uint64 // the failures of its own nodes whose fence is not yet known to be in force
+}
+
+// wanted is what one switch shall do now, if that is known.
+func (d *desk) wanted(name topology.SwitchName) (order, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	ports := observed{}
@@ -104,10 +117,10 @@ func (d *desk) wanted(name topology.SwitchName) (generation uint64, intent ovs.I
 	tree, err := trunksFor(d.cluster, ports)
 	if err != nil {
 		d.log.Error("no flood tree", "err", err)
-		return 0, ovs.Intent{}, false
+		return order{}, false
 	}
-	intent, ready = intentFor(d.cluster, d.view, tree.Ports[name], name)
-	return d.generation, intent, ready && d.generation != 0
+	intent, ready := intentFor(d.cluster, d.view, tree.Ports[name], name)
+	return order{d.generation, intent, d.fencesAt(name)}, ready && d.generation != 0
 }
 
 func (d *desk) accept(ctx context.Context) {
@@ -154,6 +167,7 @@ func (d *desk) attend(ctx context.Context, name topology.SwitchName, s session) 
 	d.mu.Unlock()
 	d.metrics.sessions.WithLabelValues(string(name)).Set(1)
 	st.log.Info("switch connected")
+	d.tell()
 
 	st.run(ctx)
 
@@ -167,66 +181,9 @@ func (d *desk) attend(ctx context.Context, name topology.SwitchName, s session) 
 	if newest {
 		d.metrics.sessions.WithLabelValues(string(name)).Set(0)
 		d.wakeAll()
+		d.tell()
 	}
 	if ctx.Err() == nil {
 		st.log.Warn("switch lost; it goes on with the flows it has", "err", s.Err())
 	}
-}
-
-// Bridges are set up when the desk opens, and again and again while their switch
-// is not connected: a database that was not there yet, a bridge that somebody
-// deleted.
-const (
-	bridgePause   = 500 * time.Millisecond // while it is not set up
-	bridgeLook    = 3 * time.Second        // from one look to the next when it is
-	bridgeTimeout = 20 * time.Second
-)
-
-func (d *desk) keepBridge(ctx context.Context, sw topology.Switch) {
-	log := d.log.With("switch", string(sw.Name))
-	done, said := false, ""
-	for {
-		if !done || !d.connected(sw.Name) {
-			err := d.ensure(ctx, sw)
-			if ctx.Err() != nil {
-				return
-			}
-			said, done = tellBridge(log, said, err), err == nil
-		}
-		pause := bridgeLook
-		if !done {
-			pause = bridgePause
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-		}
-	}
-}
-
-// tellBridge logs a failure once, and its end. It returns what it said.
-func tellBridge(log *slog.Logger, said string, err error) string {
-	switch {
-	case err == nil && said != "":
-		log.Info("the bridge is set up")
-	case err != nil && err.Error() != said:
-		log.Error("the bridge can not be set up, trying on", "err", err)
-	}
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}
-
-func (d *desk) ensure(ctx context.Context, sw topology.Switch) error {
-	ctx, cancel := context.WithTimeout(ctx, bridgeTimeout)
-	defer cancel()
-	return d.fabric.ensure(ctx, d.cluster.Name, sw, portsOf(d.cluster, sw))
-}
-
-func (d *desk) connected(name topology.SwitchName) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.stations[name] != nil
 }

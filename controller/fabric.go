@@ -29,6 +29,8 @@ type session interface {
 	DatapathID() ovs.DatapathID
 	Claim(ctx context.Context, term uint64) error
 	Apply(ctx context.Context, wanted ovs.Pipeline) (ovs.Applied, error)
+	// Settle returns when packets surely go by what was applied.
+	Settle(ctx context.Context, ovsdb string, wait time.Duration) error
 	Ports() []ovs.Port
 	PortsChanged() <-chan struct{}
 	Done() <-chan struct{}

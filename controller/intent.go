@@ -21,10 +21,12 @@ func intentFor(config topology.Cluster, view state.View, trunks []string, name t
 	intent = ovs.Intent{
 		ClusterMAC: config.MAC,
 		VIPs:       vipsOf(config.Services),
-		Members:    membersAt(view, name),
+		Members:    membersAt(view, name, false),
 		Trunks:     trunks,
+		Mirror:     config.Speculation.Mirror && config.Speculation.Delay != topology.Never,
+		Fenced:     membersAt(view, name, true),
 	}
-	return intent, len(intent.Members) > 0
+	return intent, len(intent.Members) > 0 || len(intent.Fenced) > 0
 }
 
 // vipsOf lists each address once, sorted.
@@ -37,12 +39,13 @@ func vipsOf(services []topology.Service) []netip.Addr {
 	return slices.Compact(vips)
 }
 
-// membersAt lists the nodes that get packets, by id. A lost node is one of
-// them: its agent is gone, its programs and its connections may well live.
-func membersAt(view state.View, name topology.SwitchName) []ovs.Member {
+// membersAt lists the nodes that get packets, or those that are fenced, by id. A
+// lost node gets packets: its agent is gone, its programs and its connections may
+// well live.
+func membersAt(view state.View, name topology.SwitchName, fenced bool) []ovs.Member {
 	var members []ovs.Member
 	for _, node := range view.Nodes {
-		if node.State == state.NodeExpected || node.MAC.IsZero() {
+		if node.State == state.NodeExpected || node.MAC.IsZero() && !fenced || (node.State == state.NodeFailed) != fenced {
 			continue
 		}
 		member := ovs.Member{ID: node.ID, Name: node.Name, MAC: node.MAC}

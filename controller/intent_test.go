@@ -17,7 +17,8 @@ import (
 
 func TestIntent(t *testing.T) {
 	config := topology.Cluster{
-		MAC: topology.MAC{2, 0xff},
+		MAC:         topology.MAC{2, 0xff},
+		Speculation: topology.Speculation{Mirror: true},
 		Services: []topology.Service{
 			{Name: "web", VIPs: addrs("fd77::1", "10.77.0.1")}, {Name: "db", VIPs: addrs("10.77.0.1", "10.77.0.2")},
 		},
@@ -27,6 +28,7 @@ func TestIntent(t *testing.T) {
 		"far":      {ID: 1, Name: "far", State: state.NodeUp, MAC: macOf("n1"), Switch: "s2", Port: "p1"},
 		"lost":     {ID: 2, Name: "lost", State: state.NodeLost, MAC: macOf("n2"), Switch: "s1", Port: "p2"},
 		"expected": {ID: 4, Name: "expected", State: state.NodeExpected, MAC: macOf("n4"), Switch: "s1", Port: "p4"},
+		"failed":   {ID: 6, Name: "failed", State: state.NodeFailed, MAC: macOf("n6"), Switch: "s1", Port: "p6"},
 		"no mac":   {ID: 5, Name: "no mac", State: state.NodeUp, Switch: "s1", Port: "p5"},
 	}}
 	want := ovs.Intent{
@@ -38,10 +40,16 @@ func TestIntent(t *testing.T) {
 			{ID: 3, Name: "here", MAC: macOf("n3"), Port: "p3"},
 		},
 		Trunks: []string{"to-s2"},
+		Mirror: true,
+		Fenced: []ovs.Member{{ID: 6, Name: "failed", MAC: macOf("n6"), Port: "p6"}},
 	}
 	got, ready := intentFor(config, view, []string{"to-s2"}, "s1")
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" || !ready {
 		t.Errorf("ready %v, intent (-want +got):\n%s", ready, diff)
+	}
+	config.Speculation.Delay = topology.Never
+	if got, _ := intentFor(config, view, nil, "s1"); got.Mirror {
+		t.Error("mirrors what nobody wants")
 	}
 	if _, ready := intentFor(config, state.View{}, nil, "s1"); ready {
 		t.Error("ready without a member")

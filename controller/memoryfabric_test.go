@@ -100,6 +100,7 @@ type memorySwitch struct {
 	installed  ovs.Pipeline
 	changes    int   // of flows and groups, ever
 	fails      error // of Apply
+	unsettled  error // of Settle
 }
 
 func newMemorySwitch(f *memoryFabric, id ovs.DatapathID, ports ...string) *memorySwitch {
@@ -188,6 +189,16 @@ func (s *memorySession) Apply(_ context.Context, wanted ovs.Pipeline) (ovs.Appli
 	return applied, nil
 }
 
+// Settle fails as long as the switch is unsettled.
+func (s *memorySession) Settle(_ context.Context, _ string, _ time.Duration) error {
+	s.sw.mu.Lock()
+	defer s.sw.mu.Unlock()
+	if s.sw.master != s {
+		return ovs.ErrNotMaster
+	}
+	return s.sw.unsettled
+}
+
 func (s *memorySession) Ports() []ovs.Port {
 	s.sw.mu.Lock()
 	defer s.sw.mu.Unlock()
@@ -200,7 +211,28 @@ func (s *memorySession) addPort(name string) {
 	ports := append([]ovs.Port(nil), s.sw.ports...)
 	s.sw.ports = append(ports, ovs.Port{Number: uint32(len(ports) + 1), Name: name, Up: true})
 	s.sw.mu.Unlock()
-	s.news <- struct{}{}
+	s.tell()
+}
+
+// setPort changes a port's carrier.
+func (s *memorySession) setPort(name string, up bool) {
+	s.sw.mu.Lock()
+	ports := append([]ovs.Port(nil), s.sw.ports...)
+	for i := range ports {
+		if ports[i].Name == name {
+			ports[i].Up = up
+		}
+	}
+	s.sw.ports = ports
+	s.sw.mu.Unlock()
+	s.tell()
+}
+
+func (s *memorySession) tell() {
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
 }
 
 func (s *memorySession) speaker(time.Duration) speaker { return memorySpeaker{s} }

@@ -17,6 +17,9 @@ type metrics struct {
 	changes                 prometheus.Counter     // of the state
 	flowChanges             *prometheus.CounterVec // switch, op
 	sessions                *prometheus.GaugeVec   // switch
+	failures                *prometheus.CounterVec // reason
+	fenceSeconds            prometheus.Histogram
+	returns                 prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -32,6 +35,12 @@ func newMetrics() *metrics {
 		flowChanges: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "onevip", Subsystem: "controller",
 			Name: "flow_changes_total", Help: "Changes of flows and groups applied to switches."}, []string{"switch", "op"}),
 		sessions: gaugeVec("switch_sessions", "1 while the switch is connected to this controller.", "switch"),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "onevip", Subsystem: "controller",
+			Name: "failures_total", Help: "Nodes that this leader declared failed."}, []string{"reason"}),
+		fenceSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "onevip", Subsystem: "controller",
+			Name: "fence_seconds", Help: "From the failure of a node to its fence being in force.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 12)}),
+		returns: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "onevip", Subsystem: "controller",
+			Name: "returns_total", Help: "Failed nodes that this leader took back under another id."}),
 	}
 }
 
@@ -56,6 +65,7 @@ func (m *metrics) register(r prometheus.Registerer) (unregister func(), err erro
 	}
 	all := []prometheus.Collector{
 		m.leader, m.term, m.slotEpoch, m.etcdReachable, m.warnings, m.nodes, m.changes, m.flowChanges, m.sessions,
+		m.failures, m.fenceSeconds, m.returns,
 	}
 	for _, c := range all {
 		if err := r.Register(c); err != nil {
@@ -67,11 +77,31 @@ func (m *metrics) register(r prometheus.Registerer) (unregister func(), err erro
 	return unregister, nil
 }
 
+// count takes over what was written; view is from before.
+func (m *metrics) count(view state.View, changes []state.Change) {
+	m.changes.Add(float64(len(changes)))
+	for _, change := range changes {
+		f, is := change.Record.(state.Failure)
+		if !is || change.Delete {
+			continue
+		}
+		before, known := view.Failures[f.Epoch]
+		switch {
+		case !known:
+			m.failures.WithLabelValues(string(f.Reason)).Inc()
+		case f.Fenced != nil && before.Fenced == nil:
+			m.fenceSeconds.Observe(f.Fenced.Sub(f.Since).Seconds())
+		case f.Left != nil && before.Left == nil:
+			m.returns.Inc()
+		}
+	}
+}
+
 // show takes over what an update of the state says.
 func (m *metrics) show(u state.Update) {
 	m.etcdReachable.Set(oneIf(u.Err == nil))
 	m.term.Set(float64(u.View.Term))
-	count := map[state.NodeState]int{state.NodeExpected: 0, state.NodeUp: 0, state.NodeLost: 0}
+	count := map[state.NodeState]int{state.NodeExpected: 0, state.NodeUp: 0, state.NodeLost: 0, state.NodeFailed: 0}
 	for _, node := range u.View.Nodes {
 		count[node.State]++
 	}

@@ -85,6 +85,7 @@ type loop struct {
 	next    time.Time // of the next decision
 	retryAt time.Time // no decision before, after a failed write
 	loadsAt time.Time
+	elected bool // since the last decision that was written
 	warned  map[Warning]bool
 	said    string // last failure of a write
 }
@@ -110,6 +111,7 @@ func (l *loop) run(ctx context.Context) error {
 			l.campaign(ctx)
 		case err := <-l.deskFailed():
 			return err
+		case <-l.deskNews():
 		case <-timer.C:
 			l.next = time.Time{}
 		}
@@ -160,7 +162,7 @@ func (l *loop) see(u state.Update) {
 }
 
 func (l *loop) lead(leadership state.Leadership) {
-	l.won, l.leadership = nil, leadership
+	l.won, l.leadership, l.elected = nil, leadership, true
 	// A View from before the election may lack the last leader's words.
 	l.floor = max(l.floor, int64(leadership.Term()))
 	l.metrics.leader.Set(1)
@@ -183,13 +185,6 @@ func (l *loop) loseLead() {
 	l.metrics.leader.Set(0)
 }
 
-func (l *loop) deskFailed() <-chan error {
-	if l.desk == nil {
-		return nil
-	}
-	return l.desk.failed
-}
-
 // act does what is due.
 func (l *loop) act(ctx context.Context) error {
 	if l.mayDecide(time.Now()) {
@@ -207,130 +202,6 @@ func (l *loop) mayDecide(now time.Time) bool {
 // fresh tells whether the View shows all that this controller knows was written.
 func (l *loop) fresh() bool {
 	return l.seen && l.last.Err == nil && l.last.View.Revision >= l.floor
-}
-
-// decide writes what Decide says.
-func (l *loop) decide(ctx context.Context) {
-	fresh, err := l.keys()
-	if err != nil {
-		l.Log.Error("no random bytes for keys", "err", err)
-		l.retryAt = time.Now().Add(retryAfter)
-		return
-	}
-	now := time.Now()
-	decision := Decide(Input{Config: l.Cluster, View: l.last.View, Now: now, LoadsAt: l.loadsAt, Fresh: fresh})
-	l.next = decision.Next
-	l.warn(decision.Warnings)
-	if len(decision.Changes) == 0 {
-		return
-	}
-	revision, err := l.leadership.Apply(ctx, decision.Changes...)
-	if err != nil {
-		l.writeFailed(ctx, err)
-		return
-	}
-	l.said = ""
-	l.floor = revision
-	l.metrics.changes.Add(float64(len(decision.Changes)))
-	for _, event := range decision.Events {
-		l.Log.LogAttrs(ctx, event.level(), string(event.Kind), event.attrs()...)
-	}
-	for _, change := range decision.Changes {
-		if _, load := change.Record.(state.Load); load {
-			l.loadsAt = now.Add(loadsEvery)
-		}
-	}
-}
-
-// writeFailed looks again at what is stored before it decides again: the write
-// may have been done all the same.
-func (l *loop) writeFailed(ctx context.Context, err error) {
-	l.retryAt = time.Now().Add(retryAfter)
-	if ctx.Err() != nil || errors.Is(err, state.ErrNotLeader) {
-		return // Done tells
-	}
-	if !errors.Is(err, state.ErrOutOfReach) && err.Error() != l.said {
-		l.said = err.Error()
-		l.Log.Error("the state can not be written, trying on", "err", err)
-	}
-	l.watch(ctx)
-}
-
-func (l *loop) keys() (FreshKeys, error) {
-	var fresh FreshKeys
-	for _, key := range [][]byte{fresh.Heartbeat[:], fresh.Cookie[0][:], fresh.Cookie[1][:], fresh.Cookie[2][:]} {
-		if _, err := io.ReadFull(l.random, key); err != nil {
-			return FreshKeys{}, err
-		}
-	}
-	return fresh, nil
-}
-
-// warn logs what is newly wrong, and what is right again.
-func (l *loop) warn(warnings []Warning) {
-	now := map[Warning]bool{}
-	for _, w := range warnings {
-		now[w] = true
-		if !l.warned[w] {
-			l.Log.Warn(w.Text, "reason", string(w.Reason), "node", string(w.Node))
-		}
-	}
-	for w := range l.warned {
-		if !now[w] {
-			l.Log.Info("no longer: "+w.Text, "reason", string(w.Reason), "node", string(w.Node))
-		}
-	}
-	l.warned = now
-	l.metrics.warnings.Set(float64(len(now)))
-}
-
-// serve opens the desk when this controller leads, tells it of news, and closes
-// it when another leads.
-func (l *loop) serve(ctx context.Context) error {
-	if l.anotherLeads() && l.desk != nil {
-		l.Log.Info("another controller leads and serves the switches", "leader", l.last.View.Leader, "term", l.last.View.Term)
-		l.closeDesk()
-	}
-	if l.leadership != nil && l.desk == nil && len(l.Cluster.Switches) > 0 {
-		desk, err := openDesk(ctx, deskConfig{cluster: l.Cluster, fabric: l.fabric, log: l.Log, metrics: l.metrics})
-		if err != nil {
-			return err
-		}
-		l.desk = desk
-	}
-	l.tellDesk()
-	return nil
-}
-
-// tellDesk hands a newer View on. Agents' reports do not make it newer, and do
-// not concern the switches.
-func (l *loop) tellDesk() {
-	view := l.last.View
-	if l.desk == nil || !l.fresh() || view.Cluster == nil {
-		return
-	}
-	served := l.served
-	if l.leadership != nil {
-		served = l.leadership.Term()
-	}
-	if served == l.served && view.Revision == l.told {
-		return
-	}
-	l.served, l.told = served, view.Revision
-	l.desk.set(generation(*view.Cluster, served), view)
-}
-
-// anotherLeads tells whether etcd is in reach and says so.
-func (l *loop) anotherLeads() bool {
-	view := l.last.View
-	return l.leadership == nil && l.seen && l.last.Err == nil && view.Term > l.served && view.Leader != l.Name
-}
-
-func (l *loop) closeDesk() {
-	if l.desk != nil {
-		l.desk.close()
-		l.desk, l.told = nil, 0
-	}
 }
 
 // pause is the time until something is due.

@@ -39,6 +39,8 @@ type station struct {
 	said      string       // last failure logged
 	speaker   speaker
 	silence   context.CancelFunc // stops the speaker
+
+	seen map[string]bool // ports that were up in this session; guarded by desk.mu
 }
 
 func newStation(d *desk, name topology.SwitchName, s session) *station {
@@ -47,6 +49,7 @@ func newStation(d *desk, name topology.SwitchName, s session) *station {
 		log:     d.log.With("switch", string(name)),
 		woken:   make(chan struct{}, 1),
 		silence: func() {},
+		seen:    map[string]bool{},
 	}
 	st.poke()
 	return st
@@ -74,6 +77,7 @@ func (s *station) run(ctx context.Context) {
 		case <-s.session.Done():
 			return
 		case <-s.session.PortsChanged():
+			s.desk.tell()
 			s.desk.wakeAll() // a link's failure concerns all
 		case <-s.woken:
 		case <-retry:
@@ -102,15 +106,16 @@ func (s *station) complain(err error) {
 
 // work makes the switch do what it should.
 func (s *station) work(ctx context.Context, auditing bool) error {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout+s.config().Settle)
 	defer cancel()
-	generation, intent, ready := s.desk.wanted(s.name)
+	order, ready := s.desk.wanted(s.name)
 	if !ready {
 		return nil
 	}
-	if err := s.claim(ctx, generation); err != nil {
+	if err := s.claim(ctx, order.generation); err != nil {
 		return err
 	}
+	intent := order.intent
 	wanted := ovs.Build(intent, s.session.Ports())
 	changed := !reflect.DeepEqual(wanted, s.installed)
 	if changed || auditing {
@@ -122,6 +127,9 @@ func (s *station) work(ctx context.Context, auditing bool) error {
 	if changed || !reflect.DeepEqual(intent, s.intent) {
 		s.intent = intent
 		s.speaker.Set(intent)
+	}
+	if err := s.fence(ctx, order); err != nil {
+		return err
 	}
 	s.said = ""
 	return nil

@@ -102,6 +102,9 @@ func (s *story) switches() string {
 	for _, m := range intent.Members {
 		text += memberText(m)
 	}
+	for _, m := range intent.Fenced {
+		text += "fenced " + memberText(m)
+	}
 	return text
 }
 
