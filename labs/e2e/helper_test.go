@@ -45,6 +45,7 @@ func runHelper(verb string, args []string) error {
 		"requests": helpRequests,
 		"rate":     helpRate,
 		"hold":     helpHold,
+		"streams":  helpStreams,
 		"lopsided": helpLopsided,
 		"etcd":     helpEtcd,
 	}

@@ -36,6 +36,7 @@ type lab struct {
 	// dir, before it is brought up; nil: the lab as it is.
 	change func(dir string) error
 	dir    string
+	set    []string // settings of the cluster: path=value
 }
 
 // onevip is the binary that all tests use: ONEVIP_BIN, or built here.
@@ -110,7 +111,11 @@ func (l *lab) bringUp() error {
 	cleanups = append(cleanups, func() { exec.Command(bin, "lab", "down", l.name).Run() }) //nolint:errcheck // best effort
 	ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, bin, "lab", "up", source, "--as", l.name, "--binary", bin).CombinedOutput()
+	args := []string{"lab", "up", source, "--as", l.name, "--binary", bin}
+	for _, setting := range l.set {
+		args = append(args, "--set", setting)
+	}
+	out, err := exec.CommandContext(ctx, bin, args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("up: %w\n%s", err, out)
 	}

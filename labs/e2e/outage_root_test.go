@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -50,9 +49,7 @@ type stream struct {
 
 func startStream(t *testing.T, l *lab) stream {
 	t.Helper()
-	before := l.losses(t)
-	args := families[0].requests(0, "-rate", strconv.Itoa(outageRate))
-	return stream{l, before, l.start(t, "client", helperCommand(t, "rate", args...)...)}
+	return startRate(t, l, outageRate)
 }
 
 // check ends the stream: all must have gone well.

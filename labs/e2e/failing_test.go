@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// failing is lab 01 for faults. An agent may be silent for five seconds.
+var failing = &lab{set: []string{"failure.grace=5s"}}
+
+// failingRate is the load under which nodes fail in make test: new connections
+// per second. The full rate is onevip bench failover's.
+const failingRate = 100
+
+// calm is how long the cluster may take to be well again.
+const calm = 30 * time.Second
+
+// scene is a running lab with clients, in which something is about to fail.
+type scene struct {
+	*lab
+	stream  stream
+	streams *process
+	before  map[string]nodeView
+}
+
+// nodeView is what onevip nodes -o json says of one node.
+type nodeView struct {
+	Name       string
+	ID         int
+	State      string
+	Health     string
+	Primary    int `json:"primary_slots"`
+	Violations map[string]int
+}
+
+func (l *lab) nodes() (map[string]nodeView, error) {
+	var view struct{ Nodes []nodeView }
+	if err := l.show("nodes", &view); err != nil {
+		return nil, err
+	}
+	byName := map[string]nodeView{}
+	for _, n := range view.Nodes {
+		byName[n.Name] = n
+	}
+	return byName, nil
+}
+
+// raise brings the lab up, waits until it is well, and lets clients begin.
+func raise(t *testing.T) scene {
+	t.Helper()
+	failing.use(t)
+	eventually(t, calm, failing.healthy)
+	before, err := failing.nodes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := families[0].requests(40, "-parallel", "8")
+	s := scene{lab: failing, before: before}
+	s.streams = failing.start(t, "client", helperCommand(t, "streams", args...)...)
+	if line := s.streams.line(t); line != "open" {
+		t.Fatalf("streams say %q", line)
+	}
+	s.stream = startRate(t, failing, failingRate)
+	return s
+}
+
+// awaitNode waits until what the cluster says of a node is right.
+func (s scene) awaitNode(t *testing.T, node string, right func(nodeView) bool) nodeView {
+	t.Helper()
+	var got nodeView
+	eventually(t, calm, func() error {
+		nodes, err := s.nodes()
+		if err != nil {
+			return err
+		}
+		if got = nodes[node]; !right(got) {
+			return fmt.Errorf("node %s is %s (%s), id %d", node, got.State, got.Health, got.ID)
+		}
+		return nil
+	})
+	return got
+}
+
+func isFenced(n nodeView) bool { return n.State == "failed" && strings.HasSuffix(n.Health, ", fenced") }
+
+// awaitBack waits until a node that failed is up again under another id.
+func (s scene) awaitBack(t *testing.T, node string) {
+	t.Helper()
+	was := s.before[node].ID
+	back := s.awaitNode(t, node, func(n nodeView) bool { return n.State == "up" && n.ID != was })
+	if back.ID == was {
+		t.Errorf("node %s is back under its old id %d", node, was)
+	}
+}
+
+// ends closes the scene: the streams of the lost nodes must have been reset (told,
+// not timed out), and nobody else's; no connection of the open loop may have
+// failed but those that the lost nodes had in hand; no invariant was violated.
+func (s scene) ends(t *testing.T, lost ...string) {
+	t.Helper()
+	var seen []streamSeen
+	if out := s.streams.finish(t); json.Unmarshal([]byte(out), &seen) != nil {
+		t.Fatalf("streams say %q", out)
+	}
+	for _, stream := range seen {
+		ended := !stream.Ended.IsZero()
+		switch wasLost := slices.Contains(lost, stream.Node); {
+		case ended && !wasLost:
+			t.Errorf("a stream of %s, which did not fail, ended: %s", stream.Node, stream.Err)
+		case wasLost && !ended:
+			t.Errorf("a stream of %s, talking: %t, was not told", stream.Node, stream.Talking)
+		case wasLost && !strings.Contains(stream.Err, "reset"):
+			t.Errorf("a stream of %s, talking: %t, ended otherwise than by RST: %s", stream.Node, stream.Talking, stream.Err)
+		}
+	}
+	s.stream.checkFailing(t)
+	s.checkInvariants(t)
+}
+
+// checkInvariants compares what the agents counted with what they had before.
+func (s scene) checkInvariants(t *testing.T) {
+	t.Helper()
+	after, err := s.nodes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, n := range after {
+		for invariant, count := range n.Violations {
+			if before := s.before[name].Violations[invariant]; count > before {
+				t.Errorf("node %s saw %s violated %d times", name, invariant, count-before)
+			}
+		}
+	}
+}
+
+// checkFailing ends the open loop: every connection must have been established
+// without sending its SYN again, where the lab's switch lost nothing. Requests may
+// have been reset, with the owner that had them in hand, never left alone.
+func (s stream) checkFailing(t *testing.T) {
+	t.Helper()
+	var got tally
+	if out := s.run.finish(t); json.Unmarshal([]byte(out), &got) != nil {
+		t.Fatalf("stream says %q", out)
+	}
+	since := s.lab.losses(t).since(s.before)
+	for _, text := range got.Errors {
+		if !strings.Contains(text, "reset") && since.bySwitch == 0 {
+			t.Errorf("a request failed otherwise than by RST: %s", text)
+		}
+	}
+	t.Logf("%v, %d reset, slowest %v, %v; late answers at seconds %v", got.Answers, got.Failed, got.Slowest.Round(time.Millisecond), since, got.Late)
+}
+
+// startRate begins an open loop.
+func startRate(t *testing.T, l *lab, rate int) stream {
+	t.Helper()
+	before := l.losses(t)
+	args := families[0].requests(0, "-rate", strconv.Itoa(rate))
+	return stream{l, before, l.start(t, "client", helperCommand(t, "rate", args...)...)}
+}
