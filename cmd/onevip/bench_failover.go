@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onevip/onevip/cmd/onevip/failover"
-	"github.com/onevip/onevip/labs"
 )
 
 // benchFailoverFlags are the flags of bench failover.
@@ -45,7 +44,7 @@ the same with speculation switched off.
 A round takes about ten seconds; 20 rounds of one fault in both modes take a
 quarter of an hour.`,
 		Example: "  onevip bench failover --rounds 20 --png failover.png\n" +
-			"  onevip bench failover --faults crash,link-down --modes on --set speculation.mirror=false --set speculation.delay=100ms",
+			"  onevip bench failover --faults owner-crash,link-down --modes on --set speculation.mirror=false --set speculation.delay=100ms",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runBenchFailover(cmd.Context(), e, f) },
 	}
@@ -55,7 +54,7 @@ quarter of an hour.`,
 	flags.StringVar(&f.json, "json", "", "write the figures, and every connection's, to this file")
 	flags.StringVar(&f.png, "png", "", "write the plot to this file")
 	flags.StringSliceVar(&f.modes, "modes", []string{"on", "off"}, "speculation: on, off, or both")
-	flags.StringSliceVar(&f.faults, "faults", []string{string(labs.Crash)}, "kinds of faults; onevip lab fault --help lists them")
+	flags.StringSliceVar(&f.faults, "faults", []string{"scheduler-crash"}, "faults: kinds that onevip lab fault --help lists, or scheduler-KIND, owner-KIND to choose the victim")
 	flags.StringToStringVar(&f.set, "set", nil, "a setting of the cluster: speculation.mirror=false")
 	flags.IntVar(&f.rounds, "rounds", 5, "rounds with each fault, in each mode")
 	flags.IntVar(&f.load.Rate, "rate", 300, "new connections per second")
@@ -71,7 +70,7 @@ type failoverReport struct {
 	Machine string                                                `json:"machine"`
 	Rate    int                                                   `json:"rate"`
 	Set     map[string]string                                     `json:"set,omitempty"`
-	Summary map[labs.FaultKind]map[failover.Mode]failover.Summary `json:"summary"`
+	Summary map[failover.Fault]map[failover.Mode]failover.Summary `json:"summary"`
 	Rounds  []failover.Round                                      `json:"rounds,omitempty"`
 }
 
@@ -113,12 +112,12 @@ func (f benchFailoverFlags) bench(e *env) (failover.Bench, error) {
 		}
 		b.Modes = append(b.Modes, failover.Mode(mode))
 	}
-	known := labs.FaultKinds()
-	for _, fault := range f.faults {
-		if !slices.ContainsFunc(known, func(k labs.FaultInfo) bool { return string(k.Kind) == fault }) {
-			return b, usageErrorf("--faults %q: no such fault; onevip lab fault --help lists them", fault)
+	for _, text := range f.faults {
+		fault, err := failover.ParseFault(text)
+		if err != nil {
+			return b, usageErrorf("--faults: %w", err)
 		}
-		b.Faults = append(b.Faults, labs.FaultKind(fault))
+		b.Faults = append(b.Faults, fault)
 	}
 	var err error
 	if b.Load.VIP, err = netip.ParseAddrPort(f.vip); err != nil {
@@ -128,7 +127,7 @@ func (f benchFailoverFlags) bench(e *env) (failover.Bench, error) {
 	return b, err
 }
 
-func (r failoverReport) write(e *env, f benchFailoverFlags, faults []labs.FaultKind) error {
+func (r failoverReport) write(e *env, f benchFailoverFlags, faults []failover.Fault) error {
 	if f.json != "" {
 		text, err := json.MarshalIndent(r, "", " ")
 		if err == nil {
@@ -162,8 +161,8 @@ func (r failoverReport) writeTable(w io.Writer) error {
 	return t.flush()
 }
 
-func sortedFaults(summary map[labs.FaultKind]map[failover.Mode]failover.Summary) []labs.FaultKind {
-	var kinds []labs.FaultKind
+func sortedFaults(summary map[failover.Fault]map[failover.Mode]failover.Summary) []failover.Fault {
+	var kinds []failover.Fault
 	for kind := range summary {
 		kinds = append(kinds, kind)
 	}

@@ -31,7 +31,7 @@ type Bench struct {
 	Binary string            // of onevip, for the lab's hosts and for the load
 	Set    map[string]string // settings of the cluster, by path; for both modes
 	Modes  []Mode
-	Faults []labs.FaultKind
+	Faults []Fault
 	Rounds int  // with each fault, in each mode; as many without one are between them
 	Load   Load // For is set by the bench
 	Log    *slog.Logger
@@ -66,7 +66,7 @@ func (b Bench) runMode(ctx context.Context, mode Mode) (rounds []Round, err erro
 	}
 	defer func() { err = errors.Join(err, labs.Down(context.WithoutCancel(ctx), lab.Name)) }()
 	for i := range b.Rounds {
-		for _, fault := range append([]labs.FaultKind{""}, b.Faults...) {
+		for _, fault := range append([]Fault{""}, b.Faults...) {
 			r := &runner{Bench: b, lab: lab}
 			round, err := r.round(ctx, mode, fault, i)
 			if err != nil {
@@ -86,17 +86,16 @@ type runner struct {
 }
 
 // round makes one. The victim is another host each time.
-func (r *runner) round(ctx context.Context, mode Mode, fault labs.FaultKind, i int) (Round, error) {
+func (r *runner) round(ctx context.Context, mode Mode, fault Fault, i int) (Round, error) {
 	if err := r.awaitWell(ctx); err != nil {
 		return Round{}, err
 	}
-	hosts := r.lab.Labelled("onevip.role", roleOf(fault))
-	if len(hosts) == 0 {
-		return Round{}, fmt.Errorf("lab %s has no host with the label onevip.role: %s", r.lab.Name, roleOf(fault))
-	}
-	round := Round{Mode: mode, Fault: fault, Victim: hosts[i%len(hosts)].Name}
-	before, err := r.doubleOwners(ctx)
+	round := Round{Mode: mode, Fault: fault}
+	before, err := r.members(ctx)
 	if err != nil {
+		return round, err
+	}
+	if round.Victim, err = fault.victim(r.lab.Labelled("onevip.role", fault.role()), before, i); err != nil {
 		return round, err
 	}
 	round.Trace, round.At, err = r.loadWith(ctx, fault, round.Victim)
@@ -108,25 +107,14 @@ func (r *runner) round(ctx context.Context, mode Mode, fault labs.FaultKind, i i
 	if err != nil {
 		return round, err
 	}
-	after, err := r.doubleOwners(ctx)
-	round.DoubleOwners = max(0, after-before)
+	after, err := r.members(ctx)
+	round.DoubleOwners = max(0, doubleOwners(after)-doubleOwners(before))
 	return round, err
-}
-
-// roleOf is the role of the hosts that a fault is for, as the labs' files have it.
-func roleOf(fault labs.FaultKind) string {
-	switch fault {
-	case labs.ControllerKill:
-		return "controller"
-	case labs.OVSRestart:
-		return "switch"
-	}
-	return "server"
 }
 
 // loadWith runs the load and injects the fault while it goes on. Without a fault
 // it only tells when that would have been.
-func (r *runner) loadWith(ctx context.Context, fault labs.FaultKind, victim string) (trace Trace, at time.Time, err error) {
+func (r *runner) loadWith(ctx context.Context, fault Fault, victim string) (trace Trace, at time.Time, err error) {
 	load := r.Load
 	load.For = lead + tail
 	ready, out := newReadyWriter(), bytes.Buffer{}
@@ -150,7 +138,8 @@ func (r *runner) loadWith(ctx context.Context, fault labs.FaultKind, victim stri
 	}
 	at = time.Now()
 	if fault != "" {
-		if _, err := labs.Fault(ctx, r.lab.Name, victim, fault, labs.FaultOptions{}); err != nil {
+		_, kind := fault.split()
+		if _, err := labs.Fault(ctx, r.lab.Name, victim, kind, labs.FaultOptions{}); err != nil {
 			return trace, at, errors.Join(err, <-done)
 		}
 	}
@@ -185,25 +174,27 @@ func (r *runner) awaitWell(ctx context.Context) error {
 	}
 }
 
-// doubleOwners adds up what the agents say of invariant I1.
-func (r *runner) doubleOwners(ctx context.Context) (int, error) {
+// members asks the cluster for its nodes.
+func (r *runner) members(ctx context.Context) ([]member, error) {
 	out := &bytes.Buffer{}
 	if _, err := r.onevip(ctx, out, "nodes", "-o", "json"); err != nil {
-		return 0, err
+		return nil, err
 	}
 	var report struct {
-		Nodes []struct {
-			Violations map[string]int `json:"violations"`
-		} `json:"nodes"`
+		Nodes []member `json:"nodes"`
 	}
 	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
-		return 0, fmt.Errorf("onevip nodes: %w", err)
+		return nil, fmt.Errorf("onevip nodes: %w", err)
 	}
-	total := 0
-	for _, n := range report.Nodes {
-		total += n.Violations["double_owner"]
+	return report.Nodes, nil
+}
+
+// doubleOwners adds up what the agents say of invariant I1.
+func doubleOwners(members []member) (total int) {
+	for _, m := range members {
+		total += m.Violations["double_owner"]
 	}
-	return total, nil
+	return total
 }
 
 // onevip runs a verb where the cluster's etcd is in reach.

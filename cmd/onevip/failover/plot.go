@@ -12,15 +12,13 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
-
-	"github.com/onevip/onevip/labs"
 )
 
 var modeColors = map[Mode]color.Color{On: color.RGBA{B: 200, A: 255}, Off: color.RGBA{R: 200, A: 255}}
 
 // Plot draws, fault by fault, which share of the connections was established by
 // a time: with speculation, without, and with no fault.
-func Plot(rounds []Round, faults []labs.FaultKind, path string) error {
+func Plot(rounds []Round, faults []Fault, path string) error {
 	canvas := vgimg.New(24*vg.Centimeter, vg.Length(len(faults))*10*vg.Centimeter)
 	tiles := draw.Tiles{Rows: len(faults), Cols: 1, PadY: vg.Centimeter, PadTop: vg.Centimeter / 2, PadBottom: vg.Centimeter / 2, PadLeft: vg.Centimeter / 2, PadRight: vg.Centimeter / 2}
 	plots := make([][]*plot.Plot, len(faults))
@@ -45,7 +43,7 @@ func Plot(rounds []Round, faults []labs.FaultKind, path string) error {
 	return f.Close()
 }
 
-func plotFault(rounds []Round, fault labs.FaultKind) (*plot.Plot, error) {
+func plotFault(rounds []Round, fault Fault) (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = fmt.Sprintf("%s: connections established, of those begun within %v", fault, affected)
 	p.X.Label.Text = "ms after the first SYN"
@@ -54,7 +52,7 @@ func plotFault(rounds []Round, fault labs.FaultKind) (*plot.Plot, error) {
 	p.Y.Min, p.Y.Max = 0, 1
 	p.Add(plotter.NewGrid())
 	for _, mode := range []Mode{On, Off} {
-		for _, kind := range []labs.FaultKind{fault, ""} {
+		for _, kind := range []Fault{fault, ""} {
 			line, err := share(Latencies(rounds, kind, mode))
 			if err != nil {
 				return nil, err

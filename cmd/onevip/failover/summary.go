@@ -5,8 +5,6 @@ package failover
 import (
 	"slices"
 	"time"
-
-	"github.com/onevip/onevip/labs"
 )
 
 // Mode is a way to run the cluster that is compared with another.
@@ -20,10 +18,10 @@ const (
 
 // Round is one fault, or, as a baseline, none.
 type Round struct {
-	Mode   Mode           `json:"mode"`
-	Fault  labs.FaultKind `json:"fault,omitempty"` // empty: none
-	Victim string         `json:"victim"`
-	At     time.Time      `json:"at"` // of the fault, or where it would have been
+	Mode   Mode      `json:"mode"`
+	Fault  Fault     `json:"fault,omitempty"` // empty: none
+	Victim string    `json:"victim"`
+	At     time.Time `json:"at"` // of the fault, or where it would have been
 	// DoubleOwners is how often the agents saw two owners of a connection.
 	DoubleOwners int   `json:"double_owners"`
 	Trace        Trace `json:"trace"`
@@ -56,8 +54,8 @@ type Summary struct {
 }
 
 // Summarise gives fault -> mode -> what clients noticed.
-func Summarise(rounds []Round) map[labs.FaultKind]map[Mode]Summary {
-	all := map[labs.FaultKind]map[Mode]Summary{}
+func Summarise(rounds []Round) map[Fault]map[Mode]Summary {
+	all := map[Fault]map[Mode]Summary{}
 	for _, r := range rounds {
 		if r.Fault == "" {
 			continue
@@ -72,7 +70,7 @@ func Summarise(rounds []Round) map[labs.FaultKind]map[Mode]Summary {
 	return all
 }
 
-func summarise(rounds []Round, fault labs.FaultKind, mode Mode) Summary {
+func summarise(rounds []Round, fault Fault, mode Mode) Summary {
 	baseline := Latencies(rounds, "", mode)
 	var s Summary
 	var resets []float64
@@ -128,7 +126,7 @@ func (r Round) during() (connects []Connect) {
 
 // Latencies are those of all established connections during a kind of fault in
 // a mode, in milliseconds, sorted.
-func Latencies(rounds []Round, fault labs.FaultKind, mode Mode) []float64 {
+func Latencies(rounds []Round, fault Fault, mode Mode) []float64 {
 	var all []float64
 	for _, r := range rounds {
 		if r.Fault != fault || r.Mode != mode {

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/onevip/onevip/labs"
 )
 
 // Two rounds, one without a fault: what is outside of the two seconds does not
@@ -25,7 +23,7 @@ func TestSummarise(t *testing.T) {
 	rounds := []Round{
 		{Mode: On, At: at, Victim: "n1", Trace: Trace{Connects: []Connect{connect(-5, 900), connect(1, 1), connect(2, 2), connect(3, 3)}}},
 		{
-			Mode: On, Fault: labs.Crash, At: at, Victim: "n1", DoubleOwners: 1,
+			Mode: On, Fault: "crash", At: at, Victim: "n1", DoubleOwners: 1,
 			Trace: Trace{
 				Connects: []Connect{connect(-1, 500), connect(0, 2), failed, broken, connect(1999, 52), connect(2000, 700)},
 				Streams: []Stream{
@@ -38,7 +36,7 @@ func TestSummarise(t *testing.T) {
 			},
 		},
 	}
-	want := map[labs.FaultKind]map[Mode]Summary{labs.Crash: {On: {
+	want := map[Fault]map[Mode]Summary{"crash": {On: {
 		Rounds: 1, Connects: 4, Failed: 1, Broken: 1,
 		AddedP50: 1, AddedP99: 50, AddedMax: 50, BaselineP99: 3, BaselineMax: 3,
 		Streams: 3, StreamsReset: 2, RSTP50: 600, RSTP99: 600, Touched: 1, DoubleOwners: 1,
