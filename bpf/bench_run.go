@@ -112,7 +112,7 @@ func (b *benchmark) runCases() ([]runCase, error) {
 	foreign := func(f benchFlow) ([]byte, error) { return f.stranger().segment(data) }
 	own := func(f benchFlow) ([]byte, error) { return f.segment(data) }
 	guard := func() error { return b.setRoles(benchSelf+1, benchSelf) }
-	syn := func(f benchFlow) ([]byte, error) { return f.stranger().syn() }
+	syn := func(f benchFlow) ([]byte, error) { return f.newcomer().syn() }
 	return b.makeCases([]caseRecipe{
 		{"bare", "looks at the Ethernet type, drops", b.tools.Bare, 0, foreign, noReason, nil},
 		{"foreign", "another node's segment -> drop", filter, 0, foreign, ReasonForeign, nil},

@@ -117,6 +117,12 @@ func (b benchFlow) stranger() benchFlow {
 	return b
 }
 
+// newcomer is a connection that is yet to be, of another client.
+func (b benchFlow) newcomer() benchFlow {
+	b.client = netip.AddrPortFrom(b.client.Addr().Next(), b.client.Port())
+	return b
+}
+
 // compare sends frames through the filter, which must count each under reason,
 // and through the baseline.
 func (b *benchmark) compare(frames [][]byte, reason Reason, answer func(benchFlow)) (s sample, err error) {

@@ -9,11 +9,12 @@
 
 #define V4_MAPPED bpf_htonl(0x0000ffff)
 
+/* In halves, as it is read: a processor can't hand on two small stores as one large
+ * load, and waits. */
 static __always_inline void map_v4(union ov_addr *a, __be32 v4)
 {
 	a->halves[0] = 0;
-	a->words[2] = V4_MAPPED;
-	a->words[3] = v4;
+	a->halves[1] = (__u64)v4 << 32 | V4_MAPPED;
 }
 
 static __always_inline bool is_v4(const union ov_addr *a)
