@@ -59,7 +59,7 @@ static int on_timer(void *map, struct ov_syn_key *key, struct ov_awaiting *w)
 	struct ov_config *cfg = get_config();
 	struct ov_flow f = key->flow;
 
-	if (w->answered || !cfg || !cfg->self || !cfg->speculates) {
+	if (w->answered || !cfg || !cfg->self || cfg->stood_down || !cfg->speculates) {
 		bpf_map_delete_elem(&awaiting, key);
 		return 0;
 	}

@@ -79,7 +79,7 @@ __noinline int on_mirrored(struct __sk_buff *skb, struct ov_config *cfg, struct 
 	isn = seg->ack_seq - 1;
 	if (trace && is_ahead(trace->awaited))
 		stop_awaiting(&seg->flow, isn);
-	if (cfg->self && cookie_owner(seg->seq) == cfg->self)
+	if (cfg->self && !cfg->stood_down && cookie_owner(seg->seq) == cfg->self)
 		keep_mirrored(skb, seg);
 	else if (trace && is_ahead(trace->unheard))
 		forget_older(&seg->flow, isn);
