@@ -5,11 +5,9 @@ package checkpoint
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -29,7 +27,10 @@ type link struct {
 	left    int    // payload bytes of it to come
 	payload []byte // of a control frame, as far as it came
 
-	heard atomic.Int64 // Unix nanoseconds of the last byte from the server
+	heard   time.Time // when the last byte came; eager reads leave it behind
+	flow    int       // bytes since the server last kept us waiting
+	eager   *eager    // nil if conn can not
+	isEager bool
 
 	// Writing; by who holds the stream's pen.
 	sent    uint64 // offset of the input after the last byte put into pending
@@ -38,8 +39,9 @@ type link struct {
 	endSent bool
 
 	mu       sync.Mutex // guards deadlines
-	armed    time.Time  // when the read deadline was set; zero = set it anew
-	readBy   time.Time  // the application's read deadline; zero = none
+	writing  bool
+	armed    time.Time // when the read deadline was set; zero = set it anew
+	readBy   time.Time // the application's read deadline; zero = none
 	writeBy  time.Time
 	writeArm time.Time
 }
@@ -50,67 +52,9 @@ const linkBuffer = 4 << 10
 func newLink(conn net.Conn, silence time.Duration) *link {
 	l := &link{conn: conn, silence: silence}
 	l.br = bufio.NewReaderSize((*linkReader)(l), linkBuffer)
-	l.heard.Store(time.Now().UnixNano())
+	l.heard = time.Now()
+	l.eager = newEager(conn)
 	return l
-}
-
-// linkReader is the link as the source of its buffer: it sees to deadlines.
-type linkReader link
-
-// Read returns ErrSilent when the server is taken for dead, and
-// os.ErrDeadlineExceeded when only the application's deadline is over.
-func (l *linkReader) Read(p []byte) (int, error) {
-	for {
-		if err := (*link)(l).armRead(time.Now()); err != nil {
-			return 0, err
-		}
-		n, err := l.conn.Read(p)
-		if n > 0 {
-			l.heard.Store(time.Now().UnixNano())
-			return n, nil
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return n, err
-		}
-		if quiet := (*link)(l).quiet(); quiet >= l.silence {
-			return 0, fmt.Errorf("%w for %s", ErrSilent, quiet.Round(time.Millisecond))
-		}
-		l.mu.Lock()
-		l.armed = time.Time{}
-		l.mu.Unlock()
-	}
-}
-
-// quiet is how long nothing was heard, as of now.
-func (l *link) quiet() time.Duration { return time.Since(time.Unix(0, l.heard.Load())) }
-
-// armRead sets the connection's read deadline to the end of the silence or the
-// application's deadline, whatever comes first. Setting it costs; it is renewed
-// only when an eighth of the silence is over, and hearing starts with the call:
-// what lies unread in the kernel counts as heard now.
-func (l *link) armRead(now time.Time) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.readBy.IsZero() && !now.Before(l.readBy) {
-		return os.ErrDeadlineExceeded
-	}
-	if now.Sub(l.armed) < l.silence/8 {
-		return nil
-	}
-	l.armed = now
-	deadline := now.Add(l.silence)
-	if !l.readBy.IsZero() && l.readBy.Before(deadline) {
-		deadline = l.readBy
-	}
-	return l.conn.SetReadDeadline(deadline)
-}
-
-// setReadBy sets the application's read deadline, for a read in progress too.
-func (l *link) setReadBy(t time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.readBy, l.armed = t, time.Time{}
-	l.conn.SetReadDeadline(longAgo) // wakes the read, which arms anew
 }
 
 // setWriteBy is setReadBy for writes.
@@ -125,6 +69,7 @@ func (l *link) setWriteBy(t time.Time) {
 // application's deadline is to be kept and over, errStuck when the kernel took nothing for
 // the time of silence; pending is then what remains.
 func (l *link) write(keep bool) error {
+	defer l.setWriting(l.setWriting(true))
 	for len(l.pending) > 0 {
 		now := time.Now()
 		if err := l.armWrite(now, keep); err != nil {
@@ -146,6 +91,15 @@ func (l *link) write(keep bool) error {
 		l.mu.Unlock()
 	}
 	return nil
+}
+
+// setWriting returns what was before.
+func (l *link) setWriting(now bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.writing
+	l.writing = now
+	return before
 }
 
 var errStuck = errors.New("checkpoint: server takes no input")
