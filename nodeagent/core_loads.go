@@ -84,8 +84,7 @@ func (c *core) standings(now time.Time, s state.Service) []standing {
 		} else {
 			rep, boot, _ := c.peers.of(n.ID, s.ID)
 			st.incarnation, st.active, st.adopted = boot, rep.active, rep.adopted
-			heard := !rep.heard.IsZero() && c.vigil.silence(now, rep.heard) <= c.patience() && !slices.Contains(c.suspects, n.ID)
-			st.exclusion = excluded(heard, n.Draining, rep.healthy, rep.full)
+			st.exclusion = excluded(!c.isMissed(now, n.ID, rep.heard), n.Draining, rep.healthy, rep.full)
 		}
 		if n.State == state.NodeFailed {
 			st.exclusion = failed

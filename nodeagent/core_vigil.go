@@ -71,17 +71,30 @@ func (c *core) onSpeculated(now time.Time, primary topology.NodeID) []action {
 	if !c.watches(now) || !c.vigil.speculated(primary) {
 		return nil
 	}
-	told := say{slog.LevelWarn, "node leaves SYNs unanswered: as its secondary this one answers at once until it is heard",
+	// A node that stalls for a moment comes and goes this way: the metrics tell.
+	told := say{slog.LevelDebug, "node leaves SYNs unanswered: as its secondary this one answers at once until it is heard",
 		[]any{"node", c.nameOf(primary)}}
 	return append([]action{told}, c.followSuspects()...)
 }
 
 // onHeard clears a node that was silent.
 func (c *core) onHeard(id topology.NodeID) []action {
+	was := c.vigil.of(id)
 	if !c.vigil.heard(id) {
 		return nil
 	}
+	if was == present {
+		return c.followSuspects()
+	}
 	return append([]action{c.tellPresence(id)}, c.followSuspects()...)
+}
+
+// isMissed tells whether a node that was heard at that time is not picked. Who is
+// suspected is missed already when a heartbeat is late, and not only when its
+// silence has lasted.
+func (c *core) isMissed(now time.Time, id topology.NodeID, heard time.Time) bool {
+	silence := c.vigil.silence(now, heard)
+	return heard.IsZero() || silence > c.patience() || slices.Contains(c.suspects, id) && silence > c.vigil.interval*3/2
 }
 
 func (c *core) tellPresence(id topology.NodeID) action {

@@ -138,6 +138,8 @@ func TestAPrimaryThatLeavesSYNsUnansweredIsNotWaitedFor(t *testing.T) {
 		t.Errorf("the programs are told of %v", got)
 	}
 	none[publish](t, out) // others have to find out for themselves
+	none[setLoads](t, s.step(loadsDue{counts{0: s.n}})) // no heartbeat is missing yet
+	s.now = s.now.Add(151 * time.Millisecond)
 	if got := listed(one[setLoads](t, s.step(loadsDue{counts{0: s.n}})).table); !slices.Equal(got, []topology.NodeID{1}) {
 		t.Errorf("lists %v, want 1 alone", got)
 	}

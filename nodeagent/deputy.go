@@ -37,6 +37,7 @@ func (d *deputy) run(ctx context.Context) {
 		d.log.Error("the programs' notices can not be read: silent primaries are not replaced", "err", err)
 		return
 	}
+	d.metrics.kernel.setNotices(notices)
 	stop := context.AfterFunc(ctx, func() { _ = notices.Close() })
 	defer stop()
 	for {

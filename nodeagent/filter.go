@@ -40,6 +40,8 @@ type filter interface {
 type noticeReader interface {
 	// Read waits for the next notice; after Close the error is os.ErrClosed.
 	Read() (bpf.Notice, error)
+	// Stale is how many were left out because they came too late.
+	Stale() uint64
 	Close() error
 }
 

@@ -14,8 +14,9 @@ import (
 
 // kernelCollector reads the filter's counters at each scrape.
 type kernelCollector struct {
-	mu       sync.Mutex // guards all below
-	filter   filter     // nil: not loaded yet
+	mu       sync.Mutex   // guards all below
+	filter   filter       // nil: not loaded yet
+	notices  noticeReader // nil: not open yet
 	services map[topology.ServiceName]topology.ServiceID
 	nodes    map[topology.NodeID]topology.NodeName
 }
@@ -27,6 +28,8 @@ var (
 		"Connections that this node adopted, by the primary that assigned them.", []string{"service", "primary"}, nil)
 	assignedDesc = prometheus.NewDesc("onevip_agent_assigned_total",
 		"Connections that this node, as a scheduler, assigned, by owner.", []string{"service", "owner"}, nil)
+	staleDesc = prometheus.NewDesc("onevip_agent_notices_stale_total",
+		"Notices of the programs that the agent read too late to act on.", nil, nil)
 	packetsDesc = prometheus.NewDesc("onevip_packets_total",
 		"Packets that left the filter, by reason.", []string{"reason"}, nil)
 	guardedDesc = prometheus.NewDesc("onevip_agent_guarded_connections",
@@ -44,6 +47,13 @@ func (k *kernelCollector) setFilter(f filter) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.filter = f
+}
+
+// setNotices tells where the notices are from now on.
+func (k *kernelCollector) setNotices(r noticeReader) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.notices = r
 }
 
 // setNames takes the services to read, and the nodes' names, from a View. It
@@ -71,7 +81,7 @@ func (k *kernelCollector) setNames(v state.View) (gone []topology.ServiceName) {
 // Describe is prometheus.Collector.
 func (k *kernelCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{activeDesc, adoptedDesc, assignedDesc, packetsDesc,
-		guardedDesc, orphansDesc, youngDesc, violationsDesc} {
+		guardedDesc, orphansDesc, youngDesc, violationsDesc, staleDesc} {
 		ch <- d
 	}
 }
@@ -83,6 +93,9 @@ func (k *kernelCollector) Collect(ch chan<- prometheus.Metric) {
 	defer k.mu.Unlock()
 	if k.filter == nil {
 		return
+	}
+	if k.notices != nil {
+		ch <- prometheus.MustNewConstMetric(staleDesc, prometheus.CounterValue, float64(k.notices.Stale()))
 	}
 	reasons, err := k.filter.Reasons()
 	if err != nil {

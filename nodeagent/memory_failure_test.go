@@ -36,6 +36,8 @@ func (r memoryNotices) Read() (bpf.Notice, error) {
 	}
 }
 
+func (r memoryNotices) Stale() uint64 { return 0 }
+
 func (r memoryNotices) Close() error {
 	close(r.closed)
 	return nil

@@ -24,16 +24,19 @@ import (
 // pinEnv names the pin folder, in the process that has a network namespace.
 const pinEnv = "ONEVIP_TEST_PIN_DIR"
 
-// TestRun runs this test again in a process with a network namespace of its
-// own: Run belongs to a process, not to a thread.
-func TestRun(t *testing.T) {
+func TestRun(t *testing.T) { inOwnProcess(t, "TestRun", runInNamespace) }
+
+// inOwnProcess runs the test of that name again in a process with a network
+// namespace of its own: Run belongs to a process, not to a thread.
+func inOwnProcess(t *testing.T, name string, test func(t *testing.T, pins string)) {
+	t.Helper()
 	needRoot(t)
 	if dir := os.Getenv(pinEnv); dir != "" {
-		runInNamespace(t, dir)
+		test(t, dir)
 		return
 	}
 	dir := pinDir(t)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestRun$", "-test.v")
+	cmd := exec.Command(os.Args[0], "-test.run=^"+name+"$", "-test.v")
 	cmd.Env = append(os.Environ(), pinEnv+"="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	if out, err := cmd.CombinedOutput(); err != nil {
