@@ -5,6 +5,11 @@
 // services there are, who schedules which slot, and the keys; and it keeps the
 // switches doing what that means.
 //
+// A node fails when the switch, its own reboot or its fellows say so (judge). That
+// is written together with a slot table that does without it; then its port is
+// fenced (station), and only when the fence is in force for packets too is that
+// written, and others may act in the node's place. It comes back under another id.
+//
 // Deciding is pure: Decide maps a View of the state, the configuration and the
 // time to changes of the state, intentFor maps them to what a switch shall do.
 // Run is the thin loop around both; a desk serves the switches.

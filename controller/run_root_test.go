@@ -35,6 +35,7 @@ type privateLab struct {
 	fabric inNamespace
 	config topology.Cluster
 	sw     *ovstest.Switch
+	hosts  map[string]*ovstest.Host
 	client net.PacketConn
 }
 
@@ -44,8 +45,10 @@ func newPrivateLab(t *testing.T) privateLab {
 	ovstest.Need(t)
 	sw := ovstest.Start(t)
 	client := sw.Host(t, "client", 0x10, "10.77.1.1/16")
+	hosts := map[string]*ovstest.Host{}
 	for i, name := range []string{"n1", "n2", "n3"} {
 		host := sw.Host(t, name, uint8(i+1), "10.77.2."+string(rune('1'+i))+"/16")
+		hosts[name] = host
 		host.Must(t, "sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=1", "net.ipv4.conf.all.arp_announce=2", "net.ipv4.conf.all.rp_filter=0")
 		if name == "n1" {
 			host.Must(t, "ip", "address", "add", "10.77.0.1/32", "dev", "lo")
@@ -59,7 +62,7 @@ func newPrivateLab(t *testing.T) privateLab {
 		Target: "tcp:127.0.0.1:6653", Uplinks: []string{"client"},
 	}}
 	fabric := inNamespace{openVSwitch{slog.New(slog.DiscardHandler)}, t, sw}
-	return privateLab{fabric: fabric, config: config, sw: sw, client: socket(t, client, "10.77.1.1:0")}
+	return privateLab{fabric: fabric, config: config, sw: sw, hosts: hosts, client: socket(t, client, "10.77.1.1:0")}
 }
 
 func socket(t *testing.T, host *ovstest.Host, addr string) (conn net.PacketConn) {
@@ -173,6 +176,9 @@ func TestRealSwitch(t *testing.T) {
 	second.metric(t, `onevip_controller_switch_sessions{switch="s1"} 0`)
 	lab.sw.Revive(t)
 	await(t, "an answer after the switch's return", func() bool { return lab.ask(t, 1) })
+	if failures := viewOf(t, store).Failures; len(failures) > 0 {
+		t.Errorf("failures %v: the switch's own outage is no node's", failures)
+	}
 }
 
 // normal leaves out what differs from term to term: the cookie's round.
