@@ -5,6 +5,7 @@ package nodeagent
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -49,7 +50,8 @@ type guard struct {
 func newGuard(about state.Agent, cfg Config, w wire, m *metrics) *guard {
 	nonce := uint64(time.Now().UnixNano()) // an earlier agent's answers must not count
 	return &guard{
-		core: newGuardCore(about.Name, about.MAC, nonce), store: cfg.Store, wire: w, log: cfg.Log, metrics: m, from: about.MAC,
+		core: newGuardCore(about.Name, about.MAC, nonce), store: cfg.Store,
+		wire: w, log: cfg.Log, metrics: m, from: about.MAC,
 		views: make(chan state.View, 1), strays: make(chan bpf.Flow, 1024), answers: make(chan bpf.Answer, 4096),
 		results: make(chan guardEvent, 16),
 	}
@@ -168,16 +170,27 @@ func (g *guard) inBackground(ctx context.Context, do func(context.Context) guard
 // probe sends keep-alive probes. One that is lost is sent again in the next round.
 func (g *guard) probe(records []bpf.Guarded) {
 	for _, r := range records {
-		frame, err := keepAlive(r, g.from)
-		if err == nil {
-			err = g.wire.send(frame)
-		}
-		if err == nil {
+		if err := g.probeOne(r); err == nil {
 			g.metrics.probes.Inc()
 		} else {
 			g.metrics.probesFailed.Inc()
 		}
 	}
+}
+
+func (g *guard) probeOne(r bpf.Guarded) error {
+	if !isNumbered(r) {
+		packet, err := blindProbe(r.Flow, rand.Uint32(), rand.Uint32())
+		if err != nil {
+			return err
+		}
+		return g.wire.route(packet, r.Flow.Client.Addr())
+	}
+	frame, err := keepAlive(r, g.from)
+	if err != nil {
+		return err
+	}
+	return g.wire.send(frame)
 }
 
 func (g *guard) ask(questions []bpf.Question) {

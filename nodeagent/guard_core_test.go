@@ -110,9 +110,9 @@ func TestSilentOrphansAreProbed(t *testing.T) {
 	r.want("of the store", []readConns{{7, "n3"}}, of[readConns](out))
 
 	blind, young := mine[1], others[1]
-	blind.ClientMAC, young.Owner = topology.MAC{}, 2
+	blind.ClientMAC, young.Owner = topology.MAC{}, 2 // known from the store only; of another
 	out = r.step(recordsRead{7, []bpf.Guarded{mine[0], blind, others[0], young}, nil})
-	r.want("probed at once", flowsOf(mine[:1]), probedIn(out))
+	r.want("probed at once", flowsOf(mine), probedIn(out))
 	for round := 2; round <= sweepRounds; round++ {
 		r.want("read in the next round", []readRecords{{7, []topology.NodeID{3}}}, of[readRecords](r.pass(sweepEvery)))
 		r.want("probed again", flowsOf(mine[:1]), probedIn(r.step(recordsRead{7, mine[:1], nil})))

@@ -144,7 +144,7 @@ type guardTables map[string][]topology.NodeID
 func (t guardTables) of(f state.Failure, dead []topology.NodeID) []topology.NodeID {
 	key := fmt.Sprint(f.Epoch, f.ID, f.SlotNodes, f.SlotSchedulers, dead)
 	if t[key] == nil {
-		if len(t) >= 64 {
+		if len(t) >= 1024 {
 			clear(t)
 		}
 		t[key] = scheduler.Guards(f.SlotNodes, f.SlotSchedulers, f.ID, dead)

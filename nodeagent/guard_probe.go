@@ -23,9 +23,9 @@ const probeWindow = 1024
 // arithmetic modulo 2^32. Days, where the clock has milliseconds.
 const probeAhead = 1 << 30
 
-// canProbe tells whether a record knows how to reach its client: one that was only
-// condemned does not.
-func canProbe(g bpf.Guarded) bool { return !g.ClientMAC.IsZero() }
+// isNumbered tells whether a record knows sequence numbers and a way to its client:
+// one that the store told of does not.
+func isNumbered(g bpf.Guarded) bool { return !g.ClientMAC.IsZero() }
 
 // keepAlive makes the frame that a silent client answers with an ACK: a keep-alive
 // probe (RFC 9293, section 3.8.4) as the dead owner would have sent it, with the
@@ -36,23 +36,45 @@ func canProbe(g bpf.Guarded) bool { return !g.ClientMAC.IsZero() }
 // The last that it echoed may be, so the probe's lies far ahead; as the segment is not
 // acceptable, the client forgets it.
 func keepAlive(g bpf.Guarded, from topology.MAC) ([]byte, error) {
-	tcp := &layers.TCP{
-		SrcPort: layers.TCPPort(g.Flow.VIP.Port()), DstPort: layers.TCPPort(g.Flow.Client.Port()),
-		Seq: g.Ack - 1, Ack: g.Seq, ACK: true, Window: probeWindow,
-	}
+	tcp := &layers.TCP{Seq: g.Ack - 1, Ack: g.Seq}
 	if g.HasTS {
 		nop := layers.TCPOption{OptionType: layers.TCPOptionKindNop, OptionLength: 1}
 		tcp.Options = []layers.TCPOption{nop, nop, timestamps(g.TSEcr+probeAhead, g.TSVal)}
 	}
-	eth := &layers.Ethernet{SrcMAC: net.HardwareAddr(from[:]), DstMAC: net.HardwareAddr(g.ClientMAC[:])}
-	ip := ipHeader(eth, g.Flow.VIP.Addr(), g.Flow.Client.Addr())
-	if err := tcp.SetNetworkLayerForChecksum(ip); err != nil {
-		return nil, fmt.Errorf("make a keep-alive probe to %s: %w", g.Flow.Client, err)
+	eth := &layers.Ethernet{
+		SrcMAC: net.HardwareAddr(from[:]), DstMAC: net.HardwareAddr(g.ClientMAC[:]), EthernetType: layers.EthernetTypeIPv4,
+	}
+	if g.Flow.Client.Addr().Is6() {
+		eth.EthernetType = layers.EthernetTypeIPv6
+	}
+	return serializeProbe(g.Flow, tcp, eth)
+}
+
+// blindProbe makes the packet that provokes the same where no segment was ever seen:
+// one with any numbers. They would have to hit the client's window for it not to
+// answer, which is once in thousands, and it is probed with others again. Without
+// timestamps it is not held to them. The packet is for the kernel to route.
+func blindProbe(flow bpf.Flow, seq, ack uint32) ([]byte, error) {
+	return serializeProbe(flow, &layers.TCP{Seq: seq, Ack: ack}, nil)
+}
+
+// serializeProbe completes an ACK from the VIP, and puts eth before it if there is one.
+func serializeProbe(flow bpf.Flow, tcp *layers.TCP, eth *layers.Ethernet) ([]byte, error) {
+	tcp.SrcPort, tcp.DstPort = layers.TCPPort(flow.VIP.Port()), layers.TCPPort(flow.Client.Port())
+	tcp.ACK, tcp.Window = true, probeWindow
+	ip := ipHeader(flow.VIP.Addr(), flow.Client.Addr())
+	all := []gopacket.SerializableLayer{ip, tcp}
+	if eth != nil {
+		all = []gopacket.SerializableLayer{eth, ip, tcp}
 	}
 	buf := gopacket.NewSerializeBuffer()
 	opts := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
-	if err := gopacket.SerializeLayers(buf, opts, eth, ip, tcp); err != nil {
-		return nil, fmt.Errorf("make a keep-alive probe to %s: %w", g.Flow.Client, err)
+	err := tcp.SetNetworkLayerForChecksum(ip)
+	if err == nil {
+		err = gopacket.SerializeLayers(buf, opts, all...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make a keep-alive probe to %s: %w", flow.Client, err)
 	}
 	return buf.Bytes(), nil
 }
@@ -68,14 +90,12 @@ type ipLayer interface {
 	gopacket.SerializableLayer
 }
 
-// ipHeader makes the header of a TCP segment, and sets the EtherType for it.
-func ipHeader(eth *layers.Ethernet, from, to netip.Addr) ipLayer {
+// ipHeader makes the header of a TCP segment.
+func ipHeader(from, to netip.Addr) ipLayer {
 	if to.Is4() {
-		eth.EthernetType = layers.EthernetTypeIPv4
 		return &layers.IPv4{Version: 4, TTL: 64, Flags: layers.IPv4DontFragment, Protocol: layers.IPProtocolTCP,
 			SrcIP: from.AsSlice(), DstIP: to.AsSlice()}
 	}
-	eth.EthernetType = layers.EthernetTypeIPv6
 	return &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: layers.IPProtocolTCP,
 		SrcIP: from.AsSlice(), DstIP: to.AsSlice()}
 }

@@ -128,3 +128,24 @@ func TestKeepAliveFrames(t *testing.T) {
 		})
 	}
 }
+
+func TestBlindProbePackets(t *testing.T) {
+	for _, tt := range []struct{ client, vip, source, dest string }{
+		{"10.77.1.1:4711", "10.77.0.1:80", "10.77.0.1", "10.77.1.1"},
+		{"[fd77::1:1]:4711", "[fd77::1]:80", "fd77::1", "fd77::1:1"},
+	} {
+		packet, err := blindProbe(guardedRecord(tt.client, tt.vip).Flow, 11, 22)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame := frameOf(everybody, mac1[:], packet)
+		binary.BigEndian.PutUint16(frame[12:], map[byte]uint16{4: 0x0800, 6: 0x86dd}[packet[0]>>4])
+		want := probeFields{
+			From: mac1.String(), To: everybody.String(), Source: tt.source, Dest: tt.dest, SourcePort: 80, Port: 4711,
+			Seq: 11, Ack: 22, Flags: "A",
+		}
+		if diff := cmp.Diff(want, parseProbe(t, frame)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}

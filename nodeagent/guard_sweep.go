@@ -83,21 +83,20 @@ func (s *sweep) owners() []topology.NodeID {
 }
 
 // begin takes the records of a round: what is to be probed, and what must be asked
-// about before.
+// about before. What is not among them any more is forgotten.
 func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) {
+	before := s.probed
 	s.fresh, s.queue, s.read = false, nil, time.Time{}
+	s.probed, s.known = map[bpf.Flow]probed{}, map[bpf.Flow]bool{}
 	for _, g := range records {
 		switch {
 		case !s.slots[bpf.SlotOf(g.Flow.Client, g.Flow.VIP)]:
 		case g.Owner == topology.Undecided:
 			unknown = append(unknown, suspect{g.Flow, s.epoch, g})
 		case g.Owner == s.owner:
-			s.known[g.Flow] = true
+			s.known[g.Flow], s.probed[g.Flow] = true, before[g.Flow]
 			s.enqueue(now, g)
 		}
-	}
-	if s.read.IsZero() {
-		s.probed, s.known = map[bpf.Flow]probed{}, map[bpf.Flow]bool{}
 	}
 	return unknown
 }
@@ -106,7 +105,7 @@ func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) 
 // then there will be another round.
 func (s *sweep) enqueue(now time.Time, g bpf.Guarded) {
 	p := s.probed[g.Flow]
-	if !canProbe(g) || p.times >= sweepRounds {
+	if p.times >= sweepRounds {
 		return
 	}
 	if p.times == 0 || !now.Before(p.last.Add(probeAgain)) {
@@ -126,10 +125,12 @@ func (s *sweep) drain(now time.Time, n int) []bpf.Guarded {
 	return out
 }
 
-// condemned adds a connection that turned out to be an orphan. Where its record was
-// not at hand it is read again.
+// condemned adds a connection that turned out to be an orphan. Its record, if there
+// was one, is probed at once; the records are read again, for there is one now.
 func (s *sweep) condemned(now time.Time, g bpf.Guarded) {
-	s.enqueue(now, g)
+	if g.Flow.Client.IsValid() {
+		s.enqueue(now, g)
+	}
 	s.read = earlier(s.read, now.Add(rereadAfter))
 }
 

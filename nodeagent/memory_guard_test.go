@@ -3,7 +3,9 @@
 package nodeagent
 
 import (
+	"encoding/binary"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/onevip/onevip/bpf"
@@ -51,6 +53,13 @@ func (f *memoryFilter) Condemn(flows []bpf.Flow, owner topology.NodeID) error {
 		}
 	})
 	return f.do("condemn %v %d", flows, owner)
+}
+
+// route gives the packet to all, in a frame to nobody in particular.
+func (w *memoryWire) route(packet []byte, _ netip.Addr) error {
+	frame := frameOf(everybody, make([]byte, 6), packet)
+	binary.BigEndian.PutUint16(frame[12:], 0x0800)
+	return w.send(frame)
 }
 
 func (f *memoryFilter) Violations() (out map[string]uint64, err error) {

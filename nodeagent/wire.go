@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/mdlayher/packet"
@@ -21,6 +22,8 @@ type wire interface {
 	broadcast(payload []byte) error
 	// send sends one whole Ethernet frame.
 	send(frame []byte) error
+	// route sends one IP packet, header included, the way that the kernel knows.
+	route(packet []byte, to netip.Addr) error
 	// receive hands the frames of the heartbeats' EtherType to take, which may
 	// keep them, until ctx ends (nil) or the wire is lost for good.
 	receive(ctx context.Context, take func(frame []byte)) error
@@ -33,6 +36,7 @@ const headerSize = 14
 // rawWire sends and receives Ethernet frames on one interface; VLAN tags are the
 // interface's.
 type rawWire struct {
+	*router
 	in, out *packet.Conn // out is bound to no EtherType: nothing comes in by it
 	from    net.HardwareAddr
 	mtu     int
@@ -50,7 +54,11 @@ func listenWire(iface *net.Interface) (*rawWire, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open a packet socket on %s: %w", iface.Name, err), in.Close())
 	}
-	return &rawWire{in: in, out: out, from: iface.HardwareAddr, mtu: iface.MTU}, nil
+	router, err := openRouter()
+	if err != nil {
+		return nil, errors.Join(err, in.Close(), out.Close())
+	}
+	return &rawWire{router: router, in: in, out: out, from: iface.HardwareAddr, mtu: iface.MTU}, nil
 }
 
 func (w *rawWire) broadcast(payload []byte) error {
@@ -93,4 +101,4 @@ func (w *rawWire) receive(ctx context.Context, take func([]byte)) error {
 	}
 }
 
-func (w *rawWire) close() error { return errors.Join(w.in.Close(), w.out.Close()) }
+func (w *rawWire) close() error { return errors.Join(w.in.Close(), w.out.Close(), w.router.close()) }
