@@ -54,10 +54,10 @@ func attachedTo(l link.Link, ifindex int) bool {
 	return int(info.TCX().Ifindex) == ifindex
 }
 
-// attachSockets attaches the counting of sockets. A tracing link can't be
+// attachTracing attaches what counts sockets and RSTs. A tracing link can't be
 // updated: for a moment nothing is counted, which SetActive mends.
-func (f *Filter) attachSockets() error {
-	pin := filepath.Join(f.pins, "sockets")
+func (f *Filter) attachTracing(name string, program *ebpf.Program) error {
+	pin := filepath.Join(f.pins, name)
 	old, err := link.LoadPinnedLink(pin, nil)
 	if err == nil {
 		err = dropLink(old)
@@ -65,9 +65,9 @@ func (f *Filter) attachSockets() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("pinned link %s: %w", pin, err)
 	}
-	l, err := link.AttachTracing(link.TracingOptions{Program: f.objs.OnevipSockets})
+	l, err := link.AttachTracing(link.TracingOptions{Program: program})
 	if err != nil {
-		return fmt.Errorf("%w: trace inet_sock_set_state: %w", ErrUnsupportedKernel, err)
+		return fmt.Errorf("%w: trace for %s: %w", ErrUnsupportedKernel, name, err)
 	}
 	return f.pin(l, pin)
 }

@@ -104,7 +104,10 @@ func (f *Filter) start(iface *net.Interface) error {
 	if err := f.applyConfig(); err != nil {
 		return err
 	}
-	if err := f.attachSockets(); err != nil {
+	if err := f.attachTracing("sockets", f.objs.OnevipSockets); err != nil {
+		return err
+	}
+	if err := f.attachTracing("resets", f.objs.OnevipResets); err != nil {
 		return err
 	}
 	return f.attachIngress(iface.Index)

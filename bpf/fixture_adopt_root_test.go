@@ -28,6 +28,12 @@ func (f family) remote() family {
 // client: a socket is made only if its answers have one.
 func (r *rig) openWire(t testing.TB) {
 	t.Helper()
+	r.routeClients(t)
+	r.attach(t)
+}
+
+func (r *rig) routeClients(t testing.TB) {
+	t.Helper()
 	r.sysctl("net/ipv6/conf/t0/disable_ipv6", "0")
 	for _, f := range families {
 		client := f.remote().client
@@ -35,7 +41,6 @@ func (r *rig) openWire(t testing.TB) {
 		r.check(r.nl.RouteAdd(&netlink.Route{LinkIndex: int(r.ifindex), Dst: to, Scope: netlink.SCOPE_LINK}))
 		r.neighbor("t0", client.String(), rawMAC)
 	}
-	r.attach(t)
 }
 
 // handshakes are the combinations of what a SYN/ACK may have granted.

@@ -223,16 +223,21 @@ func TestFixtureGuardOfReusedTuple(t *testing.T) {
 	r.expectViolations(t, 0)
 }
 
-// expectViolations looks for double owners.
+// expectViolations looks for double owners, and nothing else.
 func (r *rig) expectViolations(t testing.TB, want uint64) {
+	t.Helper()
+	if got := r.violations(t); got["double_owner"] != want || got["stray_rst"] != 0 {
+		t.Fatalf("violations %v, want %d double owners", got, want)
+	}
+}
+
+func (r *rig) violations(t testing.TB) map[string]uint64 {
 	t.Helper()
 	got, err := r.f.Violations()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got["I1_double_owner"] != want {
-		t.Fatalf("violations %v, want %d double owners", got, want)
-	}
+	return got
 }
 
 // A client that acknowledges two answers to one SYN breaks I1.

@@ -39,7 +39,12 @@ func (r *rig) bury(t *testing.T, f family) (first, end uint32) {
 // watchSockets attaches the program that sees sockets close.
 func (r *rig) watchSockets(t *testing.T) {
 	t.Helper()
-	l, err := link.AttachTracing(link.TracingOptions{Program: r.f.objs.OnevipSockets})
+	r.trace(t, r.f.objs.OnevipSockets)
+}
+
+func (r *rig) trace(t *testing.T, program *ebpf.Program) {
+	t.Helper()
+	l, err := link.AttachTracing(link.TracingOptions{Program: program})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -271,6 +271,7 @@ const (
 	onevipMapUnheard        = "unheard"
 	onevipMapVips           = "vips"
 	onevipProgOnevipIngress = "onevip_ingress"
+	onevipProgOnevipResets  = "onevip_resets"
 	onevipProgOnevipSockets = "onevip_sockets"
 	onevipVarNetnsCookie    = "netns_cookie"
 )
@@ -318,6 +319,7 @@ type onevipSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type onevipProgramSpecs struct {
 	OnevipIngress *ebpf.ProgramSpec `ebpf:"onevip_ingress"`
+	OnevipResets  *ebpf.ProgramSpec `ebpf:"onevip_resets"`
 	OnevipSockets *ebpf.ProgramSpec `ebpf:"onevip_sockets"`
 }
 
@@ -448,12 +450,14 @@ type onevipVariables struct {
 // It can be passed to loadOnevipObjects or ebpf.CollectionSpec.LoadAndAssign.
 type onevipPrograms struct {
 	OnevipIngress *ebpf.Program `ebpf:"onevip_ingress"`
+	OnevipResets  *ebpf.Program `ebpf:"onevip_resets"`
 	OnevipSockets *ebpf.Program `ebpf:"onevip_sockets"`
 }
 
 func (p *onevipPrograms) Close() error {
 	return _OnevipClose(
 		p.OnevipIngress,
+		p.OnevipResets,
 		p.OnevipSockets,
 	)
 }

@@ -4,17 +4,16 @@ package bpf
 
 import "fmt"
 
-// violations are the names of enum violation of src/tally.h, in its order: the
-// invariant, and what was seen of it.
-var violations = []string{
-	"I1_double_owner",
-}
+// violations are the names of enum violation of src/tally.h, in its order.
+var violations = []string{"double_owner", "stray_rst"}
 
 // Violations reads how often the programs saw an invariant of the design broken:
 //
-//   - I1_double_owner: a client acknowledged cookies of two nodes in one handshake, and
+//   - double_owner (I1): a client acknowledged cookies of two nodes in one handshake, and
 //     the first of them has not failed. A guard saw both, or has the socket itself. A client
 //     can do it on purpose, since it gets both.
+//   - stray_rst (I5): this kernel answered a client's packet with a RST, for want of a
+//     socket, and no tombstone says that it ever had one.
 //
 // What the programs can't see is not among them.
 func (f *Filter) Violations() (map[string]uint64, error) {

@@ -238,6 +238,7 @@ struct sock_common {
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;
+	volatile unsigned char skc_state;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
@@ -246,6 +247,17 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+};
+
+struct net_device {
+	possible_net_t nd_net;
+};
+
+struct sk_buff {
+	struct net_device *dev;
+	__u16 transport_header;
+	__u16 network_header;
+	unsigned char *head;
 };
 
 struct inet_sock {

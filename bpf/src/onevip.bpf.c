@@ -14,7 +14,8 @@
  *   ICMP     about a socket of ours? icmp.h
  *   question of another node         ask.h
  *
- * Every way out is in reason.h. Which sockets came and went: sockets.h.
+ * Every way out is in reason.h. Which sockets came and went: sockets.h; which RSTs
+ * the kernel sent: resets.h.
  */
 #include "kernel.h"
 
@@ -27,6 +28,7 @@
 #include "evidence.h"
 #include "guard.h"
 #include "icmp.h"
+#include "resets.h"
 #include "sockets.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -230,5 +232,12 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(onevip_sockets, const struct sock *sk, int from, int to)
 {
 	socket_state(sk, from, to);
+	return 0;
+}
+
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(onevip_resets, const struct sock *sk, const struct sk_buff *skb)
+{
+	on_reset(sk, skb);
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 enum violation {
 	VIOLATION_DOUBLE_OWNER, /* I1: one handshake, valid cookies of two nodes */
+	VIOLATION_STRAY_RST,	/* I5: this kernel reset what it never had; resets.h */
 	VIOLATION_COUNT,
 };
 
