@@ -84,7 +84,8 @@ type benchOvConfig struct {
 	Suspected  [4]uint64
 	Delay      uint64
 	Speculates uint32
-	Pad        uint32
+	Mac        [6]uint8
+	Pad        [6]uint8
 	Watch      [1024]uint8
 }
 

@@ -101,6 +101,7 @@ func (f *Filter) start(iface *net.Interface) error {
 	}
 	f.config.Mss4 = clampMSS(iface.MTU - 40)
 	f.config.Mss6 = clampMSS(iface.MTU - 60)
+	copy(f.config.Mac[:], iface.HardwareAddr)
 	if err := f.applyConfig(); err != nil {
 		return err
 	}

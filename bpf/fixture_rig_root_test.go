@@ -61,6 +61,7 @@ func newRig(t *testing.T) *rig {
 	}
 	t.Cleanup(func() { f.Close() })
 	r.f = f
+	copy(f.config.Mac[:], clusterMAC)
 	r.configure(t)
 	return r
 }

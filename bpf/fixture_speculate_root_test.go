@@ -120,6 +120,9 @@ func TestFixtureSpeculation(t *testing.T) {
 				}
 				before := r.counted(t, ReasonSpeculated)
 				r.expect(t, f.segment(o.port, o.syn()), ReasonAwaiting)
+				if !o.timestamps {
+					expectSYNCopy(t, f, o, nextNotice(t, notices))
+				}
 				n := nextNotice(t, notices)
 				c := o.cookie(f, rigOther, 100)
 				expectFrame(t, f.answer(o.port, o.synAck(c, testKeys(100).Current, f.ownMSS(), 7)), n.Frame)
@@ -131,6 +134,30 @@ func TestFixtureSpeculation(t *testing.T) {
 				r.check(r.f.objs.Awaiting.Delete(onevipOvSynKey{Flow: f.flow(o.port), Isn: o.isn})) // makes room
 			}
 		})
+	}
+}
+
+// expectSYNCopy: the owner needs what a SYN without timestamps offered, and may not
+// have seen it.
+func expectSYNCopy(t testing.TB, f family, o offer, n Notice) {
+	t.Helper()
+	tcp := layers.TCP{SrcPort: clientPort, DstPort: layers.TCPPort(o.port), Seq: o.isn, SYN: true}
+	tcp.ECE, tcp.CWR = o.ece && o.cwr, o.ece && o.cwr
+	tcp.Options = append(tcp.Options, optionMSS(uint16(max(o.mss, 0))), nop, nop)
+	if o.sack {
+		tcp.Options = append(tcp.Options, optionSACK())
+	} else {
+		tcp.Options = append(tcp.Options, nop, nop)
+	}
+	if tcp.Options = append(tcp.Options, nop); o.scale() == noScale {
+		tcp.Options = append(tcp.Options, nop, nop, nop)
+	} else {
+		tcp.Options = append(tcp.Options, optionScale(o.scale()))
+	}
+	e := envelope{from: f.client, to: f.vip, fromMAC: clusterMAC, toMAC: otherMAC[:], ttl: 64, dontFragment: true}
+	expectFrame(t, e.tcp(tcp, nil), n.Frame)
+	if n.Kind != NoticeCopy || n.Owner != rigOther {
+		t.Fatalf("notice %+v: want a copy for node %d", n, rigOther)
 	}
 }
 

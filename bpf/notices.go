@@ -28,6 +28,10 @@ const (
 	// have, while this node acts for a failed one in its slot (SetFailed). It comes at most
 	// once a second and connection. The answer is Condemn, if need be after Question.
 	NoticeStray NoticeKind = 2
+	// NoticeCopy asks for its frame to be sent likewise: the SYN of a client without
+	// timestamps, to Owner, whom the SYN/ACK that follows names and who must have
+	// seen it.
+	NoticeCopy NoticeKind = 3
 )
 
 // Notice is something that only the agent can do, told by the programs.

@@ -72,7 +72,8 @@ type onevipOvConfig struct {
 	Suspected  [4]uint64
 	Delay      uint64
 	Speculates uint32
-	Pad        uint32
+	Mac        [6]uint8
+	Pad        [6]uint8
 	Watch      [1024]uint8
 }
 

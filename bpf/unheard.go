@@ -26,9 +26,12 @@ type resent struct {
 }
 
 // Unheard gives the frames to send again now: SYN/ACKs that named this node 1, 3
-// and 7 s ago and have led to no socket. It forgets those that are done. now is
-// Now's; call it a few times a second, from one goroutine.
+// and 7 s ago and have led to no socket. It forgets those that are done. A node that
+// has stood down sends none. now is Now's; call it a few times a second, from one goroutine.
 func (f *Filter) Unheard(now time.Duration) ([][]byte, error) {
+	if f.StoodDown() {
+		return nil, nil
+	}
 	var key onevipOvFlow
 	var u onevipOvUnheard
 	var frames [][]byte

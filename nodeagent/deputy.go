@@ -58,6 +58,8 @@ func (d *deputy) heed(n bpf.Notice) {
 	switch n.Kind {
 	case bpf.NoticeSend:
 		d.speculate(n)
+	case bpf.NoticeCopy:
+		d.copySYN(n)
 	case bpf.NoticeStray:
 		d.guard.notice(n.Flow)
 	}
@@ -74,6 +76,13 @@ func (d *deputy) speculate(n bpf.Notice) {
 	select {
 	case d.events <- speculated{n.Primary}:
 	default:
+	}
+}
+
+// copySYN sends a SYN to the owner that the next notice names.
+func (d *deputy) copySYN(n bpf.Notice) {
+	if err := d.wire.send(n.Frame); err != nil {
+		d.metrics.speculationFailed.Inc()
 	}
 }
 

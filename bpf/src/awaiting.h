@@ -24,6 +24,36 @@ static __always_inline void trace_awaiting(struct ov_flow *f, __u64 ns)
 		trace->awaited = ticks_from_now(ns + TIMER_SLACK);
 }
 
+/* As copy_syn_to, by way of the agent: the SYN of a client without timestamps, with
+ * what its record needs. */
+static __noinline void tell_syn(struct segment *syn, const struct options *opt,
+				const struct ether_out *was, __u32 owner)
+{
+	struct ov_member *m = bpf_map_lookup_elem(&members, &owner);
+	struct ether_out eth = *was;
+	struct packet_out out;
+	struct ov_notice *n;
+
+	if (!m || !m->known)
+		return;
+	__builtin_memcpy(eth.dest, m->mac, ETH_ALEN);
+	__builtin_memcpy(eth.source, was->dest, ETH_ALEN);
+	start_tcp(&out, syn->flow.client_port, syn->flow.vip_port, sizeof(out.h) + 12);
+	out.options[0] = bpf_htonl(0x02040000 | opt->mss);
+	out.options[1] = bpf_htonl(opt->sack ? 0x01010402 : 0x01010101);
+	out.options[2] = bpf_htonl(opt->wscale == NO_WSCALE ? 0x01010101 : 0x01030300 | opt->wscale);
+	out.h.syn = 1;
+	out.h.ece = out.h.cwr = syn->ecn_setup;
+	out.h.seq = bpf_htonl(syn->seq);
+	write_headers(&eth, syn, &out, sizeof(out.h) + 12, false);
+	n = start_notice(NOTICE_COPY, &syn->flow);
+	if (!n)
+		return;
+	n->owner = owner;
+	n->len = copy_frame(&out, syn->v6, n->frame);
+	bpf_ringbuf_submit(n, 0);
+}
+
 /* Answers for the primary, by way of the agent: a timer can't send a packet. */
 static __noinline void answer_late(struct ov_config *cfg, struct ov_flow *f, __u32 isn,
 				   struct ov_awaiting *w)
@@ -40,6 +70,8 @@ static __noinline void answer_late(struct ov_config *cfg, struct ov_flow *f, __u
 		return count(REASON_NO_NODE);
 	if (!make_syn_ack(cfg, &syn, &opt, owner, &out))
 		return count(REASON_NOT_READY);
+	if (!opt.timestamps && owner != cfg->self)
+		tell_syn(&syn, &opt, (struct ether_out *)w->ethernet, owner);
 	write_headers((struct ether_out *)w->ethernet, &syn, &out, out.h.doff * 4, true);
 	if (owner == cfg->self)
 		keep_answer(&syn, &out);

@@ -80,7 +80,7 @@ __noinline int on_mirrored(struct __sk_buff *skb, struct ov_config *cfg, struct 
 	if (trace && is_ahead(trace->awaited))
 		stop_awaiting(&seg->flow, isn);
 	if (cfg->self && !cfg->stood_down && cookie_owner(seg->seq) == cfg->self)
-		keep_mirrored(skb, seg);
+		keep_mirrored(skb, cfg, seg);
 	else if (trace && is_ahead(trace->unheard))
 		forget_older(&seg->flow, isn);
 	return drop(REASON_MIRRORED);

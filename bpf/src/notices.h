@@ -11,6 +11,7 @@
 enum notice_kind {
 	NOTICE_SEND = 1,  /* this frame, by the interface of the filter */
 	NOTICE_STRAY = 2, /* whose connection is this? */
+	NOTICE_COPY = 3,  /* this frame too: a SYN, to its owner */
 };
 
 /* To be filled in and given to bpf_ringbuf_submit; NULL, counted, if there is no

@@ -83,7 +83,8 @@ struct ov_config {
 	__u64 suspected[NODE_COUNT / 64]; /* by node id, a bit each: these don't answer SYNs */
 	__u64 delay;	  /* in nanoseconds: how long a secondary waits for its primary */
 	__u32 speculates; /* 0: a secondary does not answer */
-	__u32 pad;
+	__u8 mac[6];	  /* of our interface */
+	__u8 pad[6];
 	__u8 watch[SLOT_COUNT]; /* whose connections this node guards, by slot; watch.go */
 };
 

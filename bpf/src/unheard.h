@@ -115,9 +115,9 @@ static __noinline void keep_answer(struct segment *syn, const struct packet_out 
 	keep_draft(&syn->flow, draft);
 }
 
-/* Another's SYN/ACK names us. It came to our address, which becomes that of the
- * sender. */
-static __noinline void keep_mirrored(struct __sk_buff *skb, struct segment *seg)
+/* Another's SYN/ACK names us. Its Ethernet addresses are the switch's business. */
+static __noinline void keep_mirrored(struct __sk_buff *skb, struct ov_config *cfg,
+				    struct segment *seg)
 {
 	struct ov_unheard *draft = draft_unheard();
 	struct ether_out *eth;
@@ -135,7 +135,7 @@ static __noinline void keep_mirrored(struct __sk_buff *skb, struct segment *seg)
 	if (bpf_skb_load_bytes(skb, 0, draft->frame, len))
 		return;
 	eth = (struct ether_out *)draft->frame;
-	__builtin_memcpy(eth->source, eth->dest, ETH_ALEN);
+	__builtin_memcpy(eth->source, cfg->mac, ETH_ALEN);
 	__builtin_memcpy(eth->dest, client, ETH_ALEN);
 	draft->isn = seg->ack_seq - 1;
 	draft->answer = seg->seq;
