@@ -188,6 +188,7 @@ func (a *agent) loop(ctx context.Context) {
 		case ev := <-a.events:
 			a.step(ctx, ev)
 		case <-a.beat.C:
+			a.hearAll(ctx)
 			a.step(ctx, beatDue{a.counts()})
 		case <-a.watch.C:
 			a.hearAll(ctx)

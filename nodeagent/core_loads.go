@@ -41,6 +41,7 @@ func (b *loadBook) forgetWritten() {
 // server was looked at: the tables of a predecessor are better than a guess.
 func (c *core) onLoads(now time.Time, totals counts) []action {
 	c.counts = totals
+	c.vigil.wake(now)
 	if !c.watches(now) {
 		return nil
 	}

@@ -89,12 +89,12 @@ func (c *core) onHeard(id topology.NodeID) []action {
 	return append([]action{c.tellPresence(id)}, c.followSuspects()...)
 }
 
-// isMissed tells whether a node that was heard at that time is not picked. Who is
-// suspected is missed already when a heartbeat is late, and not only when its
-// silence has lasted.
+// isMissed tells whether a node that was heard at that time is not picked. Who
+// leaves SYNs unanswered is missed already when a heartbeat is late, and not only
+// when its silence has lasted.
 func (c *core) isMissed(now time.Time, id topology.NodeID, heard time.Time) bool {
 	silence := c.vigil.silence(now, heard)
-	return heard.IsZero() || silence > c.patience() || slices.Contains(c.suspects, id) && silence > c.vigil.interval*3/2
+	return c.vigil.of(id) != present || heard.IsZero() || silence > c.patience() || slices.Contains(c.suspects, id) && silence > c.vigil.interval*3/2
 }
 
 func (c *core) tellPresence(id topology.NodeID) action {

@@ -81,6 +81,25 @@ func TestAnAgentlessNodeIsNeitherPickedNorReplaced(t *testing.T) {
 	if got := listed(one[setLoads](t, s.beat()).table); !slices.Equal(got, []topology.NodeID{1}) {
 		t.Errorf("lists %v, want 1 alone", got)
 	}
+	s.now = s.now.Add(time.Minute) // this node was stopped, and listens anew
+	none[setLoads](t, s.beat())
+	if !saysNothing(s.watch(100 * time.Millisecond)) {
+		t.Error("being late clears others")
+	}
+}
+
+func saysNothing(actions []action) bool { return len(only[say](actions)) == 0 }
+
+// Nobody is left out of the loads because this node was stopped.
+func TestAStoppedAgentPicksAsBefore(t *testing.T) {
+	s := runningStory(t)
+	s.hear()
+	s.beat()
+	s.watch(25 * time.Millisecond)
+	s.now = s.now.Add(time.Minute)
+	if out := s.beat(); len(only[setLoads](out)) > 0 || !saysNothing(out) {
+		t.Errorf("does %+v", out)
+	}
 }
 
 // Whoever takes leave is asked as all who are silent: its programs work on.
@@ -137,7 +156,7 @@ func TestAPrimaryThatLeavesSYNsUnansweredIsNotWaitedFor(t *testing.T) {
 	if got := one[setSuspected](t, out).nodes; !slices.Equal(got, []topology.NodeID{2}) {
 		t.Errorf("the programs are told of %v", got)
 	}
-	none[publish](t, out) // others have to find out for themselves
+	none[publish](t, out)                               // others have to find out for themselves
 	none[setLoads](t, s.step(loadsDue{counts{0: s.n}})) // no heartbeat is missing yet
 	s.now = s.now.Add(151 * time.Millisecond)
 	if got := listed(one[setLoads](t, s.step(loadsDue{counts{0: s.n}})).table); !slices.Equal(got, []topology.NodeID{1}) {

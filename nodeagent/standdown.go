@@ -46,13 +46,21 @@ func (c *core) onFall(now time.Time, v state.View) (out []action) {
 	c.view = v
 	n := v.Nodes[c.about.Name]
 	boot, reason := endedBoot(v, n)
-	if n.Failure != c.fall.epoch {
-		out = append(out, say{slog.LevelError, "this node was declared failed: it stands down",
-			[]any{"failure", n.Failure, "reason", string(reason)}})
-	}
+	isNew := n.Failure != c.fall.epoch
 	c.fall.epoch, c.fall.reason = n.Failure, reason
 	c.fall.bound = boot == c.about.Incarnation || boot == "" || c.ready
+	if isNew {
+		out = append(out, c.fall.tell())
+	}
 	return append(append(out, c.followServices(now)...), c.clear(now)...)
+}
+
+func (f fall) tell() action {
+	args := []any{"failure", f.epoch, "reason", string(f.reason)}
+	if f.bound {
+		return say{slog.LevelError, "this node was declared failed: it stands down", args}
+	}
+	return say{slog.LevelWarn, "this node was declared failed before it was booted: it waits for another id", args}
 }
 
 // clear asks for the sockets of the VIPs to be destroyed, if there may be any.

@@ -105,6 +105,9 @@ func TestARebootedNodeWaitsForItsID(t *testing.T) {
 	out = s.see(failedView(7, 99))
 	none[install](t, out)
 	none[standDown](t, out)
+	if !saysOf(out, "before it was booted") {
+		t.Errorf("says %+v", only[say](out))
+	}
 	if got := one[install](t, s.see(backView(7))).want.self.ID; got != 3 {
 		t.Errorf("installs id %d, want 3", got)
 	}

@@ -77,9 +77,10 @@ type asking struct {
 // look is to be called looksPerInterval times an interval. It gives what to ask,
 // and the nodes whose presence is judged otherwise now.
 func (v *vigil) look(now time.Time, known map[topology.NodeID]*peer) (ask []asking, changed []topology.NodeID) {
-	if v.isLate(now) {
+	if v.looked.IsZero() {
 		v.since = now
 	}
+	v.wake(now)
 	v.looked = now
 	maps.DeleteFunc(v.watched, func(id topology.NodeID, _ *watch) bool { return known[id] == nil })
 	for _, id := range slices.Sorted(maps.Keys(known)) {
@@ -101,10 +102,12 @@ func (v *vigil) look(now time.Time, known map[topology.NodeID]*peer) (ask []aski
 	return ask, changed
 }
 
-// isLate tells whether this node itself was kept from looking: then others only
-// seem silent.
-func (v *vigil) isLate(now time.Time) bool {
-	return v.looked.IsZero() || now.Sub(v.looked) > v.interval/looksPerInterval+v.patience/2
+// wake is to be called before anybody's silence is judged. A node that itself was
+// kept from looking listens anew: others only seem silent.
+func (v *vigil) wake(now time.Time) {
+	if !v.looked.IsZero() && now.Sub(v.looked) > v.interval/looksPerInterval+v.patience/2 {
+		v.since = now
+	}
 }
 
 // keep forgets nodes that are not in the cluster any more.
