@@ -4,6 +4,7 @@ package labs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -53,7 +54,7 @@ func (h Host) awaitTap(name string, ended <-chan error) error {
 	for deadline := time.After(killLimit); ; {
 		err := h.setLink(name, func(l netlink.Link) error {
 			if l.Attrs().Flags&net.FlagUp == 0 {
-				return fmt.Errorf("it is not up")
+				return errors.New("it is not up")
 			}
 			return nil
 		})

@@ -9,6 +9,9 @@
 // and processes are the lab's before they are made, so that Down finds all of
 // it whatever has died meanwhile, and whoever calls it.
 //
+// Fault does harm to a host and Heal undoes it. What a fault will do is written
+// down in the same way, so that an unhealed fault leaves nothing either.
+//
 // The labs of this folder are part of the binary. Package labs knows nothing of
 // clusters; cmd/onevip calls it.
 package labs

@@ -3,6 +3,7 @@
 package labs
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"syscall"
@@ -21,7 +22,7 @@ func (h Host) processes() ([]Process, error) {
 		return nil, err
 	}
 	if id == own {
-		return nil, fmt.Errorf("this process runs inside of it; do it from outside")
+		return nil, errors.New("this process runs inside of it; do it from outside")
 	}
 	return processesIn(map[nsID]bool{id: true})
 }

@@ -78,48 +78,6 @@ func faultKindsHelp() string {
 	return strings.TrimRight(text.String(), "\n")
 }
 
-func labHealCommand(e *env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "heal HOST | --all",
-		Short: "Undo the faults of a host of a lab, or of all hosts; a crashed host boots",
-		Args:  maxArgs(1),
-	}
-	lab := labName(cmd)
-	all := cmd.Flags().Bool("all", false, "heal all hosts")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if *all == (len(args) == 1) {
-			return usageErrorf("write one host, or --all: %s", cmd.UseLine())
-		}
-		var healed []labs.ActiveFault
-		var err error
-		if *all {
-			healed, err = labs.HealAll(cmd.Context(), *lab)
-		} else {
-			healed, err = labs.Heal(cmd.Context(), *lab, args[0])
-		}
-		for _, f := range healed {
-			fmt.Fprintf(e.stdout, "healed: %s\n", f)
-		}
-		return err
-	}
-	return cmd
-}
-
-func labFaultsCommand(e *env) *cobra.Command {
-	cmd := &cobra.Command{Use: "faults", Short: "List the active faults of a lab", Args: noArgs}
-	lab := labName(cmd)
-	var out outputFlag
-	out.register(cmd.Flags())
-	cmd.RunE = func(*cobra.Command, []string) error {
-		active, err := labs.Faults(*lab)
-		if err != nil {
-			return err
-		}
-		return out.write(e.stdout, reportFaults(active))
-	}
-	return cmd
-}
-
 // labDelayCommand is what a lab runs in a slow host; see labs.Delayer.
 func labDelayCommand(*env) *cobra.Command {
 	cmd := &cobra.Command{
@@ -141,43 +99,4 @@ func labDelayCommand(*env) *cobra.Command {
 // labName is --lab of the commands that work on a running lab.
 func labName(cmd *cobra.Command) *string {
 	return cmd.Flags().String("lab", "", "the lab (default: the only one that is up)")
-}
-
-// faultEntry is an active fault as it is shown.
-type faultEntry struct {
-	ID    int            `json:"id"`
-	Host  string         `json:"host"`
-	Kind  labs.FaultKind `json:"kind"`
-	Since time.Time      `json:"since"`
-	From  string         `json:"from,omitempty"`
-}
-
-// faultsReport is what onevip lab faults shows.
-type faultsReport struct {
-	Faults []faultEntry `json:"faults"`
-}
-
-func reportFaults(active []labs.ActiveFault) faultsReport {
-	report := faultsReport{Faults: []faultEntry{}}
-	for _, f := range active {
-		report.Faults = append(report.Faults, faultEntry{ID: f.ID, Host: f.Host, Kind: f.Kind, Since: f.Since, From: f.From})
-	}
-	return report
-}
-
-func (r faultsReport) writeTable(w io.Writer) error {
-	if len(r.Faults) == 0 {
-		_, err := fmt.Fprintln(w, "no fault is active")
-		return err
-	}
-	t := newTable(w)
-	t.row("Host", "Kind", "From", "Since")
-	for _, f := range r.Faults {
-		from := f.From
-		if from == "" {
-			from = "-"
-		}
-		t.row(f.Host, f.Kind, from, f.Since.Local().Format(time.DateTime))
-	}
-	return t.flush()
 }

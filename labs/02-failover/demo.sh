@@ -3,7 +3,8 @@
 #
 # Brings lab 02-failover up if it is not, crashes the node that answers SYNs and
 # then one that serves connections, and shows what clients noticed. It may be
-# run again; the lab stays up.
+# run again; the lab stays up. SET=PATH=VALUE is a setting of the cluster for a
+# lab that is not up yet: SET=speculation.delay=off.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -73,7 +74,7 @@ ends() {
 
 if ! "$onevip" lab status $lab >/dev/null 2>&1; then
 	"$onevip" lab down $lab >/dev/null
-	"$onevip" lab up $lab
+	"$onevip" lab up ${SET:+--set "$SET"} $lab
 fi
 settled
 
