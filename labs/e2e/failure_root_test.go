@@ -122,6 +122,7 @@ func TestNodeIsCutOffFromTheController(t *testing.T) {
 // are answered all the same when a scheduler crashes on top of that.
 func TestNodeCrashesWithoutController(t *testing.T) {
 	s := raise(t)
+	s.late = true
 	s.fault(t, "ctl", "controller-kill")
 	eventually(t, calm, s.unreachable)
 	s.fault(t, "n1", "crash")

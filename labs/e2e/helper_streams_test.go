@@ -3,9 +3,10 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"time"
@@ -22,9 +23,9 @@ type streamSeen struct {
 	Err     string
 }
 
-// helpStreams holds count connections, says so, and tells when stdin ends which
-// of them have ended meanwhile. Every second one asks again and again, and the
-// same node must answer; the others say nothing.
+// helpStreams holds count connections, says so, and tells at each line of stdin,
+// and at its end, which of them have ended meanwhile. Every second one asks again
+// and again, and the same node must answer; the others say nothing.
 func helpStreams(ctx context.Context, a helperArgs) (any, error) {
 	conns := holdMany(ctx, a)
 	for _, h := range conns {
@@ -47,8 +48,14 @@ func helpStreams(ctx context.Context, a helperArgs) (any, error) {
 		}()
 	}
 	fmt.Println("open")
-	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
-		return nil, err
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		mu.Lock()
+		err := json.NewEncoder(os.Stdout).Encode(seen)
+		mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
 	}
 	mu.Lock()
 	defer mu.Unlock()
