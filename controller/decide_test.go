@@ -130,7 +130,7 @@ func (r *randomCluster) put(t *rapid.T, key string, record any) {
 // decide applies a decision; a second one must find nothing to do.
 func (r *randomCluster) decide(t *rapid.T) {
 	r.made++
-	in := Input{Config: r.config, View: r.view(t), Now: r.now, Down: r.down, Fenced: r.fenced}
+	in := Input{Config: r.config, View: r.view(t), Now: r.now, Down: r.down, Fenced: r.fenced, Elected: true}
 	in.Fresh.Cookie[0][0] = r.made
 	d := Decide(in)
 	if len(d.Changes) > 0 {
