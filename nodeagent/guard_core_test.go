@@ -197,6 +197,23 @@ func TestAStray(t *testing.T) {
 	r.want("probed", flowsOf([]bpf.Guarded{mine}), probedIn(r.step(recordsRead{7, []bpf.Guarded{mine}, nil})))
 }
 
+// Records outlive their connections: what is open for sure, or was seen last, is
+// probed before the others.
+func TestWhoIsProbedFirst(t *testing.T) {
+	r := newGuardRig(t)
+	r.step(guardView{fourNodes(r.now)})
+	all := r.mine(probeBurst+3, true)
+	for i := range all {
+		all[i].Seen = time.Hour
+	}
+	late, open, last := &all[probeBurst], &all[probeBurst+1], &all[probeBurst+2]
+	late.Seen, last.Seen = time.Minute, 2*time.Hour
+	first := probedIn(r.step(recordsRead{7, all, nil}))
+	r.want("seen last", late.Flow, first[0])
+	r.step(connsRead{7, connsOf([]bpf.Guarded{*last, *open}), nil})
+	r.want("open, then the others", flowsOf([]bpf.Guarded{*open, *last, all[probeBurst-1]}), probedIn(r.pass(2*pace)))
+}
+
 func connsOf(records []bpf.Guarded) (out []state.Conn) {
 	for _, g := range records {
 		out = append(out, state.Conn{Node: "n3", Service: "web", Client: g.Flow.Client, VIP: g.Flow.VIP})

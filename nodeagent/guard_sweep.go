@@ -3,6 +3,8 @@
 package nodeagent
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/onevip/onevip/bpf"
@@ -83,7 +85,8 @@ func (s *sweep) owners() []topology.NodeID {
 }
 
 // begin takes the records of a round: what is to be probed, and what must be asked
-// about before. What is not among them any more is forgotten.
+// about before. What is not among them any more is forgotten. Records outlive their
+// connections, so those seen last go first.
 func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) {
 	before := s.probed
 	s.fresh, s.queue, s.read = false, nil, time.Time{}
@@ -98,6 +101,7 @@ func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) 
 			s.enqueue(now, g)
 		}
 	}
+	slices.SortStableFunc(s.queue, func(a, b bpf.Guarded) int { return cmp.Compare(a.Seen, b.Seen) })
 	return unknown
 }
 
@@ -136,15 +140,18 @@ func (s *sweep) condemned(now time.Time, g bpf.Guarded) {
 
 // recalled takes the store's records of the node's connections. Those of which the
 // filter knows nothing, because the guard that did is dead or its table was full,
-// must be asked about: they may be old.
+// must be asked about: they may be old. Those in the queue are open for sure, and go
+// first.
 func (s *sweep) recalled(now time.Time, conns []state.Conn) (unknown []suspect) {
 	s.stored, s.forget = nil, time.Time{}
+	open := map[bpf.Flow]bool{}
 	for _, c := range conns {
 		if !s.slots[bpf.SlotOf(c.Client, c.VIP)] {
 			continue
 		}
 		s.stored = append(s.stored, c)
 		flow := bpf.Flow{Client: c.Client, VIP: c.VIP}
+		open[flow] = true
 		if !s.known[flow] {
 			unknown = append(unknown, suspect{flow: flow, epoch: s.epoch})
 		}
@@ -152,6 +159,9 @@ func (s *sweep) recalled(now time.Time, conns []state.Conn) (unknown []suspect) 
 	if len(s.stored) > 0 {
 		s.forget = now.Add(forgetAfter)
 	}
+	first := slices.Clone(s.queue)
+	s.queue = append(slices.DeleteFunc(first, func(g bpf.Guarded) bool { return !open[g.Flow] }),
+		slices.DeleteFunc(s.queue, func(g bpf.Guarded) bool { return open[g.Flow] })...)
 	return unknown
 }
 
