@@ -42,6 +42,8 @@ func (c *chunker) next(ctx context.Context, left int64) (int64, error) {
 // resize is the size after one that took so long.
 func resize(size int64, took time.Duration) int64 {
 	switch {
+	case took < chunkTime/8:
+		return min(4*size, maxChunk)
 	case took < chunkTime/2:
 		return min(2*size, maxChunk)
 	case took > 2*chunkTime:
