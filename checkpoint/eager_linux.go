@@ -36,8 +36,9 @@ const (
 	// eagerWait is short, since a thread waits, and with it a Close, or a
 	// deadline that the application sets.
 	eagerWait = 5 * time.Millisecond
-	// eagerLow is what a wait is for if as much is to come: to put a thread to
-	// sleep and to wake it costs as much as to copy tens of kilobytes.
+	// eagerLow is what a wait is for, or all that is to come if that is less: to
+	// put a thread to sleep and to wake it costs as much as to copy tens of
+	// kilobytes.
 	eagerLow = 512 << 10
 )
 
@@ -107,11 +108,7 @@ func (e *eager) wait(fd int) bool {
 	if int(eagerWaiters.Add(1)) > runtime.NumCPU() {
 		return false
 	}
-	low := 1
-	if e.ahead >= 2*eagerLow {
-		low = eagerLow
-	}
-	e.setLow(fd, low)
+	e.setLow(fd, min(e.ahead, eagerLow))
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	_, _ = unix.Poll(fds, int(eagerWait.Milliseconds())) // whatever it says, the caller reads
 	return true

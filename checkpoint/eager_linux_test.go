@@ -41,7 +41,7 @@ func eagerLink(t *testing.T, silence time.Duration) (*link, *net.TCPConn) {
 	if !l.isEager {
 		t.Fatal("not eager")
 	}
-	l.left = 1 << 30
+	l.inFrame, l.long, l.left = true, true, 1<<30
 	return l, server.(*net.TCPConn)
 }
 
@@ -116,6 +116,22 @@ func TestEagerReadsAfterADeadline(t *testing.T) {
 	server.Write([]byte("a"))
 	if n, err := (*linkReader)(l).Read(make([]byte, 9)); n != 1 || err != nil {
 		t.Errorf("read after the deadline: %d, %v", n, err)
+	}
+}
+
+// TestEagerReadsKeepToTheFrame: neither more than a header, nor than its
+// payload; where frames are short, as much as there is.
+func TestEagerReadsKeepToTheFrame(t *testing.T) {
+	l, server := eagerLink(t, 5*time.Second)
+	server.Write(make([]byte, 100))
+	for _, c := range []struct {
+		long, inFrame bool
+		left, want    int
+	}{{true, false, 0, headerSize}, {true, true, 20, 20}, {false, true, 20, 50}, {false, false, 0, 25}} {
+		l.long, l.inFrame, l.left = c.long, c.inFrame, c.left
+		if n, err := (*linkReader)(l).Read(make([]byte, 50)); n != c.want || err != nil {
+			t.Errorf("%+v: read %d, %v", c, n, err)
+		}
 	}
 }
 

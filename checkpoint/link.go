@@ -26,6 +26,7 @@ type link struct {
 	inFrame bool   // head is of a frame that is not read to its end
 	left    int    // payload bytes of it to come
 	payload []byte // of a control frame, as far as it came
+	long    bool   // the newest data frame is, or was
 
 	heard   time.Time // when the last byte came; eager reads leave it behind
 	flow    int       // bytes since the server last kept us waiting
@@ -48,6 +49,9 @@ type link struct {
 
 // linkBuffer: payloads larger than it are read past it.
 const linkBuffer = 4 << 10
+
+// longFrame is a payload beside which two more system calls are nothing.
+const longFrame = 512 << 10
 
 func newLink(conn net.Conn, silence time.Duration) *link {
 	l := &link{conn: conn, silence: silence}

@@ -17,13 +17,26 @@ type linkReader link
 // os.ErrDeadlineExceeded when only the application's deadline is over.
 func (l *linkReader) Read(p []byte) (int, error) {
 	if l.isEager && (*link)(l).disarm() {
-		n, err := l.eager.read(p, l.left)
+		n, err := (*link)(l).readEagerly(p)
 		if err != errQuiet {
 			return n, err
 		}
 	}
 	(*link)(l).calm()
 	return (*link)(l).readPatiently(p)
+}
+
+// readEagerly does not read beyond a header, or the rest of its payload, where
+// frames are long: so the pages that the kernel sends as a frame's data begin at
+// the beginning of the application's memory. Out of step, copying is slower.
+func (l *link) readEagerly(p []byte) (int, error) {
+	switch {
+	case !l.long:
+		return l.eager.read(p, 1)
+	case !l.inFrame:
+		return l.eager.read(p[:min(len(p), headerSize)], headerSize)
+	}
+	return l.eager.read(p[:min(len(p), l.left)], l.left)
 }
 
 // errQuiet: nothing came within eagerWait, or nobody may wait for it so.

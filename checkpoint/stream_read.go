@@ -191,6 +191,9 @@ func (s *Stream) stepHeader(l *link) error {
 		return err
 	}
 	l.head, l.left, l.payload, l.inFrame = h, h.length, nil, true
+	if h.kind == frameData {
+		l.long = h.length >= longFrame
+	}
 	if h.length == 0 {
 		return s.frameDone(l)
 	}
