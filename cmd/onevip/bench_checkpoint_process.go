@@ -31,6 +31,9 @@ func (b *checkpointBench) serve(ctx context.Context, listen string, extra ...str
 	if err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
+	// A thread waits for the logs, not the runtime's poller, which would then be
+	// awake for all that the downloads receive.
+	logs.(*os.File).Fd()
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start server: %w", err)
 	}
