@@ -85,6 +85,9 @@ func Open(opts Options) (*Filter, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raise the limit of locked memory: %w", err)
 	}
+	if err := refuseOthers(opts.PinDir); err != nil {
+		return nil, err
+	}
 	f := &Filter{pins: filepath.Join(opts.PinDir, pinVersion), offsets: map[uint32]int64{}}
 	if err := f.load(opts); err != nil {
 		return nil, err
@@ -93,6 +96,21 @@ func Open(opts Options) (*Filter, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// refuseOthers looks for pins of another version. Their program is still attached, and
+// would filter what ours lets by.
+func refuseOthers(dir string) error {
+	found, err := filepath.Glob(filepath.Join(dir, "v[0-9]*"))
+	if err != nil {
+		return fmt.Errorf("look for pins in %s: %w", dir, err)
+	}
+	for _, path := range found {
+		if filepath.Base(path) != pinVersion {
+			return fmt.Errorf("%w: %s, this program's is %s", ErrOtherVersion, path, pinVersion)
+		}
+	}
+	return nil
 }
 
 func (f *Filter) start(iface *net.Interface) error {

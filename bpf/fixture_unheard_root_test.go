@@ -272,3 +272,32 @@ func TestFixtureTooManyUnheard(t *testing.T) {
 		t.Fatalf("full %d times, want 1", n)
 	}
 }
+
+// Many that are due at once are sent in portions, each once.
+func TestFixtureUnheardInPortions(t *testing.T) {
+	needRoot(t)
+	const total = 2*resendsAtOnce + 1
+	f, err := loadUnpinned(Options{Unheard: total}, 1500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	key := families[0].flow(webPort)
+	for i := range total {
+		key.Pad = uint32(i)
+		if err := f.objs.Unheard.Put(key, onevipOvUnheard{At: 1, Len: 60}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var portions []int
+	for range 4 {
+		frames, err := f.Unheard(time.Second + 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		portions = append(portions, len(frames))
+	}
+	if diff := cmp.Diff([]int{resendsAtOnce, resendsAtOnce, 1, 0}, portions); diff != "" {
+		t.Errorf("frames (-want +got):\n%s", diff)
+	}
+}

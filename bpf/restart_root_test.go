@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -60,6 +61,17 @@ func TestOtherBoundsAreAnotherVersion(t *testing.T) {
 	dir := filepath.Dir(n.filter.pins)
 	var err error
 	n.do(func() { _, err = Open(Options{PinDir: dir, Interface: "eth0", Tombstones: 1024}) })
+	requireIs(t, err, ErrOtherVersion)
+}
+
+// The programs of another version are still attached: both would filter.
+func TestPinsOfAnotherVersionAreRefused(t *testing.T) {
+	c := newCluster(t, 1)
+	n := c.nodes[0]
+	dir := filepath.Dir(n.filter.pins)
+	n.check(os.Mkdir(filepath.Join(dir, "v1"), 0o700))
+	var err error
+	n.do(func() { _, err = Open(Options{PinDir: dir, Interface: "eth0", Tombstones: 16384, SYNRecords: 8192}) })
 	requireIs(t, err, ErrOtherVersion)
 }
 

@@ -25,6 +25,10 @@ type resent struct {
 	times int
 }
 
+// resendsAtOnce bounds a burst: after a flood of SYNs with false addresses there may
+// be as many as the map holds. The others follow with the next call.
+const resendsAtOnce = 1024
+
 // Unheard gives the frames to send again now: SYN/ACKs that named this node 1, 3
 // and 7 s ago and have led to no socket. It forgets those that are done. A node that
 // has stood down sends none. now is Now's; call it a few times a second, from one goroutine.
@@ -32,32 +36,45 @@ func (f *Filter) Unheard(now time.Duration) ([][]byte, error) {
 	if f.StoodDown() {
 		return nil, nil
 	}
-	var key onevipOvFlow
-	var u onevipOvUnheard
 	var frames [][]byte
 	var done []onevipOvFlow
 	kept := map[onevipOvFlow]resent{}
-	it := f.objs.Unheard.Iterate()
-	for it.Next(&key, &u) {
-		age := now - time.Duration(u.At)
+	err := f.eachUnheard(func(key onevipOvFlow, u *onevipOvUnheard) {
+		age, was := now-time.Duration(u.At), f.resent[key]
 		if age > unheardFor {
 			done = append(done, key)
-			continue
+			return
 		}
-		due := dueBy(age)
-		if due == 0 {
-			continue
+		if was.at != u.At {
+			was = resent{at: u.At}
 		}
-		if was := f.resent[key]; was.at != u.At || was.times < due {
+		if due := dueBy(age); due > was.times && len(frames) < resendsAtOnce {
 			frames = append(frames, bytes.Clone(u.Frame[:min(int(u.Len), len(u.Frame))]))
+			was.times = due
 		}
-		kept[key] = resent{at: u.At, times: due}
-	}
+		kept[key] = was
+	})
 	f.resent = kept
-	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
-		return frames, fmt.Errorf("read the SYN/ACKs to send again: %w", err)
+	return frames, errors.Join(err, f.forgetUnheard(done))
+}
+
+// eachUnheard reads many at a time: one by one, a full map were thousands of system
+// calls.
+func (f *Filter) eachUnheard(visit func(onevipOvFlow, *onevipOvUnheard)) error {
+	keys, values := make([]onevipOvFlow, 256), make([]onevipOvUnheard, 256)
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := f.objs.Unheard.BatchLookup(&cursor, keys, values, nil)
+		for i := range n {
+			visit(keys[i], &values[i])
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the SYN/ACKs to send again: %w", err)
+		}
 	}
-	return frames, f.forgetUnheard(done)
 }
 
 // dueBy is how often a SYN/ACK of that age should have been sent again.
