@@ -128,8 +128,12 @@ func (c *core) onView(now time.Time, u state.Update) []action {
 	if !c.ready || !reflect.DeepEqual(want, c.want) {
 		out = append(out, install{want})
 	}
+	isNew := !c.ready
 	c.ready, c.want = true, want
-	c.followPeers(now)
+	c.followPeers()
+	if isNew {
+		c.expectPeers(now)
+	}
 	return append(out, c.followServices(now)...)
 }
 

@@ -13,12 +13,18 @@ import (
 )
 
 // followPeers makes peers and vigil follow the View.
-func (c *core) followPeers(now time.Time) {
+func (c *core) followPeers() {
 	c.roster = wantRoster(c.view)
 	c.peers.become(c.want.self.ID)
 	c.peers.keep(c.roster)
 	c.vigil.keep(c.roster)
 	c.vigil.interval, c.vigil.patience = time.Duration(c.view.Cluster.HeartbeatInterval), c.patience()
+}
+
+// expectPeers makes an agent that starts miss those that must have been sending
+// heartbeats for long. Who comes later is missed from the first one on: it may
+// have its reasons to begin late.
+func (c *core) expectPeers(now time.Time) {
 	for name, a := range c.view.Agents {
 		if n := c.view.Nodes[name]; n.State == state.NodeUp && n.ID.Valid() && a.SlotEpoch > 0 {
 			c.peers.expect(now, n.ID, parseIncarnation(a.Incarnation))

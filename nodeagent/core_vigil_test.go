@@ -124,6 +124,13 @@ func TestOnlyWhoMustBeHeardIsMissed(t *testing.T) {
 	if out := s.watch(time.Second); len(only[ask](out)) == 0 || !saysOf(out, "node is suspected") {
 		t.Error("a node that is up in the store and silent is not missed")
 	}
+	back := testView()
+	n2 := back.Nodes["n2"]
+	n2.ID = 5
+	back.Nodes["n2"] = n2
+	back.Agents["n2"] = state.Agent{Name: "n2", MAC: mac2, Incarnation: formatIncarnation(200), SlotEpoch: 4}
+	s.step(viewChanged{state.Update{View: back}})
+	none[ask](t, s.watch(time.Second))
 }
 
 func TestAFailedNodeIsNoPeer(t *testing.T) {
