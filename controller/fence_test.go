@@ -91,6 +91,27 @@ func TestFence(t *testing.T) {
 	c.metric(t, `onevip_controller_nodes{state="failed"} 0`)
 }
 
+// TestLinkGoesDownWhileAFenceSettles: waiting for one fence delays no failure, and
+// the other fence is waited for in its turn.
+func TestLinkGoesDownWhileAFenceSettles(t *testing.T) {
+	store, _, _, sw, session := fencedLab(t)
+	slow := make(chan struct{})
+	sw.mu.Lock()
+	sw.slow = slow
+	sw.mu.Unlock()
+	session.setPort("n2", false)
+	await(t, "the fence", func() bool { return sw.fenced("n2") })
+	session.setPort("n3", false)
+	await(t, "the other failure", func() bool { return newestFailure(t, store, "n3").Epoch != 0 })
+	if f := newestFailure(t, store, "n2"); f.Fenced != nil {
+		t.Errorf("failure %+v: want it not said to be fenced", f)
+	}
+	close(slow)
+	await(t, "both fences", func() bool {
+		return newestFailure(t, store, "n2").Fenced != nil && newestFailure(t, store, "n3").Fenced != nil && sw.fenced("n3")
+	})
+}
+
 // TestPortVanishes: a port that was there and is gone has no carrier; one that
 // was never there may come.
 func TestPortVanishes(t *testing.T) {

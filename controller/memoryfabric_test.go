@@ -98,9 +98,10 @@ type memorySwitch struct {
 	generation uint64
 	master     *memorySession
 	installed  ovs.Pipeline
-	changes    int   // of flows and groups, ever
-	fails      error // of Apply
-	unsettled  error // of Settle
+	changes    int           // of flows and groups, ever
+	fails      error         // of Apply
+	unsettled  error         // of Settle
+	slow       chan struct{} // not nil: Settle waits until it is closed
 }
 
 func newMemorySwitch(f *memoryFabric, id ovs.DatapathID, ports ...string) *memorySwitch {
@@ -189,8 +190,18 @@ func (s *memorySession) Apply(_ context.Context, wanted ovs.Pipeline) (ovs.Appli
 	return applied, nil
 }
 
-// Settle fails as long as the switch is unsettled.
-func (s *memorySession) Settle(_ context.Context, _ string, _ time.Duration) error {
+// Settle waits while the switch is slow, and fails as long as it is unsettled.
+func (s *memorySession) Settle(ctx context.Context, _ string, _ time.Duration) error {
+	s.sw.mu.Lock()
+	slow := s.sw.slow
+	s.sw.mu.Unlock()
+	if slow != nil {
+		select {
+		case <-slow:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	s.sw.mu.Lock()
 	defer s.sw.mu.Unlock()
 	if s.sw.master != s {

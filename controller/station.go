@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"sync"
 	"time"
 
 	"github.com/onevip/onevip/ovs"
@@ -66,6 +67,11 @@ func (s *station) poke() {
 // run serves until ctx or the session ends.
 func (s *station) run(ctx context.Context) {
 	defer func() { s.silence() }()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watching.Go(func() { s.watchPorts(ctx) })
 	audit := time.NewTicker(auditEvery)
 	defer audit.Stop()
 	var retry <-chan time.Time
@@ -76,9 +82,6 @@ func (s *station) run(ctx context.Context) {
 			return
 		case <-s.session.Done():
 			return
-		case <-s.session.PortsChanged():
-			s.desk.tell()
-			s.desk.wakeAll() // a link's failure concerns all
 		case <-s.woken:
 		case <-retry:
 		case <-audit.C:
@@ -88,6 +91,21 @@ func (s *station) run(ctx context.Context) {
 		if err := s.work(ctx, auditing); err != nil && ctx.Err() == nil {
 			s.complain(err)
 			retry = time.After(retryAfter)
+		}
+	}
+}
+
+// watchPorts tells of ports at once, whatever the station waits for.
+func (s *station) watchPorts(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.session.Done():
+			return
+		case <-s.session.PortsChanged():
+			s.desk.tell()
+			s.desk.wakeAll() // a link's failure concerns all
 		}
 	}
 }
