@@ -86,6 +86,12 @@ static __always_inline bool is_of_handshake(struct ov_guarded *g, struct segment
 	return g && g->flags & GUARD_NAMED && g->isn == seg->seq - 1;
 }
 
+/* Is this first segment of the connection that we know, perhaps only from its middle? */
+static __always_inline bool is_known(struct ov_guarded *g, struct segment *seg)
+{
+	return g && (is_of_handshake(g, seg) || !is_stranger(g, seg));
+}
+
 /*
  * The cookie names a failed node for which we act: adopt, unless that node may have
  * acted on the request already. What no record says is not known not to have been.
@@ -95,7 +101,7 @@ static __always_inline bool is_of_handshake(struct ov_guarded *g, struct segment
 static __always_inline enum reason on_young(struct __sk_buff *skb, struct ov_config *cfg,
 					    struct segment *seg, struct ov_guarded *g, __u32 owner)
 {
-	bool known = is_of_handshake(g, seg);
+	bool known = is_known(g, seg);
 	struct ov_service *svc;
 
 	if (known && g->ack != seg->ack_seq)
@@ -118,10 +124,14 @@ static __always_inline enum reason on_named(struct __sk_buff *skb, struct ov_con
 {
 	if (g && g->owner != cfg->self && is_double(g, seg->seq - 1, owner))
 		violated(VIOLATION_DOUBLE_OWNER);
-	if (is_of_handshake(g, seg) && g->owner == owner)
+	if (is_known(g, seg)) {
+		g->owner = owner;
+		g->isn = seg->seq - 1;
+		g->flags |= GUARD_NAMED;
 		note(skb, seg, g);
-	else if (g || watch)
+	} else if (g || watch) {
 		record(skb, seg, owner, GUARD_NAMED | (seg->payload || seg->fin ? GUARD_DATA : 0));
+	}
 	return REASON_FOREIGN;
 }
 
@@ -164,7 +174,8 @@ static __always_inline enum reason on_mid_stream(struct __sk_buff *skb, struct o
 	return acts_for(cfg, g->owner, slot) ? REASON_RESET_ORPHAN : REASON_FOREIGN;
 }
 
-/* Is it worth to check the cookie? Not in the middle of a connection that we know. */
+/* Is it worth to check the cookie? Not in the middle of a connection that we know, nor
+ * behind what we saw of one whose owner we don't. */
 static __always_inline bool may_name(struct ov_config *cfg, struct segment *seg,
 				     struct ov_guarded *g, __u32 slot, __u32 watch)
 {
@@ -173,6 +184,8 @@ static __always_inline bool may_name(struct ov_config *cfg, struct segment *seg,
 	if (!g)
 		return watch == WATCH_ALL || owner == watch || acts_for(cfg, UNDECIDED, slot);
 	if (acts_for(cfg, g->owner, slot)) /* or, if it is not known, for anybody */
+		return true;
+	if (g->owner == UNDECIDED && (__s32)(seg->seq - 1 - g->isn) < 0)
 		return true;
 	return is_stranger(g, seg) || (is_of_handshake(g, seg) && owner != g->owner);
 }
