@@ -12,6 +12,9 @@
 // sysctl, addresses and journal, preflight. Metrics are counted and logs written
 // where things are done.
 //
+// What the node does in the place of failed ones has a core and a loop of its own,
+// guard_core and guard, beside the other: docs/guard.md.
+//
 // The agent is not in the packet's way. When it stops, by itself or by force,
 // the programs stay attached and connections go on; Cleanup removes all.
 package nodeagent
