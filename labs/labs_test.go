@@ -133,31 +133,31 @@ func clusterOf(t *testing.T, s source) topology.Cluster {
 	return cluster
 }
 
-// What a lab's files say of its cables and parts is so.
+// What a lab's files say of its cables is so, and its hosts can be done harm to.
 func TestShippedLabs(t *testing.T) {
+	kinds := map[string][]FaultKind{
+		"server": {Crash, LinkDown, AgentKill}, "switch": {Crash, OVSRestart}, "controller": {Crash, ControllerKill},
+	}
 	for _, lab := range Available() {
 		s, err := open(lab.Name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, node := range clusterOf(t, s).Nodes {
-			at := topology.LabEndpoint{Node: "sw", Interface: node.Port}
-			if !slices.ContainsFunc(s.lab.Links, func(l topology.LabLink) bool { return l.B == at && l.A.Node == string(node.Name) }) {
-				t.Errorf("%s: node %s is not at port %s", lab.Name, node.Name, node.Port)
-			}
-		}
 		r, err := plan(s, Options{Lab: lab.Name})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, kind := range []FaultKind{Crash, LinkDown, AgentKill} {
-			if got := planned(r, "n4", kind, FaultOptions{}); strings.Contains(got, " has no ") {
-				t.Errorf("%s: %s of n4: %s", lab.Name, kind, got)
+		for _, node := range clusterOf(t, s).Nodes {
+			port := topology.LabEndpoint{Node: string(node.Switch), Interface: node.Port}
+			if !slices.ContainsFunc(r.ends(string(node.Name)), func(c cable) bool { return c.far == port }) {
+				t.Errorf("%s: node %s is not at port %s", lab.Name, node.Name, port)
 			}
 		}
-		for host, kind := range map[string]FaultKind{"sw": OVSRestart, "ctl": ControllerKill} {
-			if got := planned(r, host, kind, FaultOptions{}); !strings.HasPrefix(got, "kill "+host) {
-				t.Errorf("%s: %s of %s: %s", lab.Name, kind, host, got)
+		for _, h := range r.Hosts {
+			for _, kind := range kinds[h.Labels[roleLabel]] {
+				if got := planned(r, h.Name, kind, FaultOptions{}); strings.Contains(got, " has no ") || strings.Contains(got, "no host") {
+					t.Errorf("%s: %s of %s: %s", lab.Name, kind, h.Name, got)
+				}
 			}
 		}
 	}
