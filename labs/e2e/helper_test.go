@@ -48,6 +48,7 @@ func runHelper(verb string, args []string) error {
 		"streams":  helpStreams,
 		"lopsided": helpLopsided,
 		"etcd":     helpEtcd,
+		"play":     helpPlay,
 	}
 	run, ok := verbs[verb]
 	if !ok {

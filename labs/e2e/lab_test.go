@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,12 +27,13 @@ const (
 	commandLimit  = transferLimit + 10*time.Second
 )
 
-// lab is a running copy of lab 01-quickstart. Tests share copies: a copy is
-// brought up by the first test that asks, and taken down after the last.
+// lab is a running copy of a lab. Tests share copies: a copy is brought up by
+// the first test that asks, and taken down after the last.
 type lab struct {
-	name string
-	up   sync.Once
-	err  error
+	source string // empty: 01-quickstart
+	name   string
+	up     sync.Once
+	err    error
 	// change edits copies of the lab's folder and of the common one, which are in
 	// dir, before it is brought up; nil: the lab as it is.
 	change func(dir string) error
@@ -91,18 +93,18 @@ func (l *lab) bringUp() error {
 	if err != nil {
 		return err
 	}
-	source := "01-quickstart"
+	source := cmp.Or(l.source, "01-quickstart")
 	if l.change != nil {
 		if l.dir, err = os.MkdirTemp("", "onevip-e2e"); err != nil {
 			return err
 		}
 		cleanups = append(cleanups, func() { os.RemoveAll(l.dir) })
-		for _, folder := range []string{"01-quickstart", "common"} {
+		for _, folder := range []string{source, "common"} {
 			if err := os.CopyFS(filepath.Join(l.dir, folder), os.DirFS("../"+folder)); err != nil {
 				return err
 			}
 		}
-		source = filepath.Join(l.dir, "01-quickstart")
+		source = filepath.Join(l.dir, source)
 		if err := l.change(l.dir); err != nil {
 			return err
 		}
