@@ -3,7 +3,6 @@
 package checkpoint
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -12,12 +11,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/onevip/onevip/checkpoint/internal/killable"
 )
 
 // chunkTick is the time between two chunks of a stream: many streams are slower
@@ -66,54 +66,18 @@ func pacedDownloadApp(ctx context.Context, s *Session) error {
 
 // cluster is three server processes behind one address per application.
 type cluster struct {
-	keys          string
+	*killable.Servers
 	download, mix string
-	procs         [3]*exec.Cmd
 }
 
-func startCluster(t *testing.T) *cluster {
+func startCluster(t *testing.T) cluster {
 	t.Helper()
-	c := &cluster{keys: filepath.Join(t.TempDir(), "keys.json"), download: sharedAddress(t), mix: sharedAddress(t)}
-	if _, err := RotateKeyFile(c.keys, 2); err != nil {
+	keys, download, mix := filepath.Join(t.TempDir(), "keys.json"), killable.Address(t), killable.Address(t)
+	if _, err := RotateKeyFile(keys, 2); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		for i := range c.procs {
-			c.kill(i)
-		}
-	})
-	for i := range c.procs {
-		if err := c.start(i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return c
-}
-
-func (c *cluster) start(i int) error {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), serveEnv+"="+c.keys, downloadEnv+"="+c.download, mixEnv+"="+c.mix)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	c.procs[i] = cmd
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		return fmt.Errorf("server process says %q: %w", line, err)
-	}
-	return nil
-}
-
-// kill is kill -9.
-func (c *cluster) kill(i int) {
-	if c.procs[i] != nil {
-		c.procs[i].Process.Kill()
-		c.procs[i].Wait()
-	}
+	servers := killable.Start(t, 3, keysEnv+"="+keys, downloadEnv+"="+download, mixEnv+"="+mix)
+	return cluster{servers, download, mix}
 }
 
 // soak is what the kill test adds up.
@@ -163,11 +127,7 @@ func TestKillServers(t *testing.T) {
 		})
 	}
 	for i := range kills {
-		victim := rand.IntN(len(c.procs))
-		c.kill(victim)
-		if err := c.start(victim); err != nil {
-			t.Fatal(err)
-		}
+		c.Restart(t, rand.IntN(c.Count()))
 		select {
 		case err := <-failed:
 			t.Fatalf("after %d kills: %v", i+1, err)
