@@ -52,7 +52,7 @@ type Options struct {
 	// NoticeBytes is how much the agent can be behind in reading notices: 262144.
 	// A power of two of whole pages.
 	NoticeBytes uint32
-	// Guarded is the most connections of other nodes that are remembered: 65536; 120
+	// Guarded is the most connections of other nodes that are remembered: 65536; 144
 	// bytes each.
 	Guarded uint32
 }
