@@ -43,10 +43,10 @@ func (c *core) onWatch(now time.Time) []action {
 	if !c.watches(now) {
 		return nil
 	}
-	askings, changed := c.vigil.look(now, c.peers.known)
+	due, changed := c.vigil.look(now, c.peers.known)
 	var out []action
-	if len(askings) > 0 {
-		out = append(out, ask{c.questionsOf(askings)})
+	if len(due) > 0 {
+		out = append(out, ask{c.questionsOf(due)})
 	}
 	for _, id := range changed {
 		out = append(out, c.tellPresence(id))
@@ -54,9 +54,9 @@ func (c *core) onWatch(now time.Time) []action {
 	return append(out, c.followSuspects()...)
 }
 
-func (c *core) questionsOf(askings []asking) []bpf.Question {
+func (c *core) questionsOf(due []asking) []bpf.Question {
 	var out []bpf.Question
-	for _, q := range askings {
+	for _, q := range due {
 		out = append(out, bpf.Question{
 			Kind: bpf.AskAlive, Asked: q.node, Nonce: q.nonce, From: c.about.MAC, To: c.want.members[q.node],
 		})

@@ -6,11 +6,11 @@
 // table that the node's scheduler picks from.
 //
 // Files come in two kinds. Deciding: heartbeat, peers, settle, warmth, loads,
-// health, tables, conntable, record, and the core that joins them. These have no
-// clock and do no I/O: core.Step maps an event and a time to actions. Doing:
-// agent (the loop), do, installer, wire, checker, connwriter, sockdiag, host with
-// sysctl, addresses and journal, preflight. Metrics are counted and logs written
-// where things are done.
+// health, tables, handover, vigil, standdown, conntable, record, and the core that
+// joins them. These have no clock and do no I/O: core.Step maps an event and a
+// time to actions. Doing: agent (the loop), do, ask, installer, wire, deputy,
+// destroy, checker, connwriter, sockdiag, host with sysctl, addresses and journal,
+// preflight. Metrics are counted and logs written where things are done.
 //
 // What the node does in the place of failed ones has a core and a loop of its own,
 // guard_core and guard, beside the other: docs/guard.md.
