@@ -14,8 +14,9 @@ import (
 // adopt and reset by the slot table without the node, before it may be back.
 const guardsTime = time.Second
 
-// A link that fails again and again keeps its node out for longer each time.
-// Failures count until their record is deleted, that is as long as ids rest.
+// A node that fails again and again in one boot, by its link or because others
+// hear it late, stays out for longer each time. Failures count until their record is
+// deleted, that is as long as ids rest.
 const (
 	flapFirst = time.Second // at the second failure; it doubles with each
 	flapMost  = 30 * time.Second
@@ -156,7 +157,7 @@ func (d *decider) mayReturn(config topology.Node) bool {
 	if !known {
 		return d.Fenced[have.Failure]
 	}
-	return f.Fenced != nil && d.passed(f.Fenced.Add(guardsTime)) && d.calm(f)
+	return f.Fenced != nil && d.passed(f.Fenced.Add(guardsTime)) && (rebooted || d.calm(f))
 }
 
 // passed tells whether a time has come, and asks for a decision when it comes.
@@ -168,15 +169,15 @@ func (d *decider) passed(at time.Time) bool {
 	return true
 }
 
-// calm tells whether a link that failed is trusted again.
+// calm tells whether a node that failed in this boot is trusted again.
 func (d *decider) calm(f state.Failure) bool {
 	flaps := 0
 	for _, other := range d.View.Failures {
-		if other.Node == f.Node && other.Reason == state.FailureLinkDown {
+		if other.Node == f.Node && other.Incarnation == f.Incarnation {
 			flaps++
 		}
 	}
-	if f.Reason != state.FailureLinkDown || flaps < 2 {
+	if flaps < 2 {
 		return true
 	}
 	out := flapMost
@@ -186,6 +187,6 @@ func (d *decider) calm(f state.Failure) bool {
 	if d.passed(f.Since.Add(out)) {
 		return true
 	}
-	d.warn(Warning{Reason: LinkFlaps, Node: f.Node, Text: "its link failed again and again: it stays out for " + out.String() + ", and longer next time; look at its cable and port"})
+	d.warn(Warning{Reason: NodeFlaps, Node: f.Node, Text: "failed again and again without a boot in between: it stays out for " + out.String() + ", and longer next time; look at its cable and port, and what keeps its heartbeats"})
 	return false
 }

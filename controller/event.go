@@ -101,7 +101,7 @@ const (
 	LowerIDStays WarningReason = "lower-id-stays"
 	LastNode     WarningReason = "last-node"
 	NotFenced    WarningReason = "not-fenced"
-	LinkFlaps    WarningReason = "link-flaps"
+	NodeFlaps    WarningReason = "node-flaps"
 )
 
 // Warning is something that stays until somebody acts. Warnings can be compared.

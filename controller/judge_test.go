@@ -25,8 +25,10 @@ import (
 //	n1 boot      its agent is of another boot
 //	n1 failed silence, n1 back 100ms     it did, and was, so long ago
 func courtroom(t *testing.T, nodes int, words []string) Input {
+	config := topology.Default()
+	config.Failure.Grace = 30 * time.Second
 	in := Input{
-		Config: topology.Default(), Now: noon, Down: map[topology.NodeName]bool{},
+		Config: config, Now: noon, Down: map[topology.NodeName]bool{},
 		View: state.View{Nodes: map[topology.NodeName]state.Node{}, Agents: map[topology.NodeName]state.Agent{}, Failures: map[uint64]state.Failure{}},
 	}
 	for i := 1; i <= nodes; i++ {

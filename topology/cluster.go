@@ -98,7 +98,7 @@ type Speculation struct {
 type Failure struct {
 	// Grace is how long a node may answer probes while its agent is silent; then
 	// it counts as failed.
-	Grace time.Duration `yaml:"grace"` // 30s
+	Grace time.Duration `yaml:"grace"` // 2m
 }
 
 // Cookie is the SYN cookie's key schedule. A cookie is valid for at least one

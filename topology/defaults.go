@@ -30,7 +30,7 @@ func setDefaults(block any) {
 			Controller:  Controller{OpenFlow: ":6653", Announce: 30 * time.Second},
 			Heartbeat:   heartbeatOf(PresetDefault),
 			Speculation: Speculation{Delay: Delay(20 * time.Millisecond), Mirror: true},
-			Failure:     Failure{Grace: 30 * time.Second},
+			Failure:     Failure{Grace: 2 * time.Minute},
 			Cookie:      Cookie{Rotate: 60 * time.Second},
 			Conns:       Conns{MinAge: 5 * time.Second, MaxRate: 2000},
 		}

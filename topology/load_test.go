@@ -41,7 +41,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 		Controller:  Controller{OpenFlow: ":6653", Announce: 30 * time.Second},
 		Heartbeat:   Heartbeat{Preset: "default", Interval: 100 * time.Millisecond, Misses: 5},
 		Speculation: Speculation{Delay: Delay(20 * time.Millisecond), Mirror: true},
-		Failure:     Failure{Grace: 30 * time.Second},
+		Failure:     Failure{Grace: 2 * time.Minute},
 		Cookie:      Cookie{Rotate: time.Minute},
 		Conns:       Conns{MinAge: 5 * time.Second, MaxRate: 2000},
 		Switches: []Switch{{
