@@ -31,6 +31,7 @@ func (b *benchmark) measureWire(ctx context.Context) ([]BenchCase, error) {
 	defer stats.Close()
 	b.total = wireRounds + b.opts.Rounds
 	var syn, adopt, foreign [][]sample
+	var waits, mirrored []sample
 	each := max(1, b.opts.Sockets/wireRounds/len(benchFamilies))
 	syn, adopt, foreign = make([][]sample, 2), make([][]sample, 2), make([][]sample, 2)
 	for round := range wireRounds {
@@ -44,6 +45,11 @@ func (b *benchmark) measureWire(ctx context.Context) ([]BenchCase, error) {
 			}
 			syn[i], adopt[i], foreign[i] = append(syn[i], s[0]), append(adopt[i], s[1]), append(foreign[i], s[2])
 		}
+		w, err := b.waitRound(round*each, each)
+		if err != nil {
+			return nil, err
+		}
+		waits, mirrored = append(waits, w[0]), append(mirrored, w[1])
 		b.step()
 	}
 	wire := func(name, text string, samples []sample) BenchCase {
@@ -54,6 +60,8 @@ func (b *benchmark) measureWire(ctx context.Context) ([]BenchCase, error) {
 		wire("adopt6", "the same, IPv6", adopt[1]),
 		wire("syn1_wire", "SYN -> SYN/ACK, 1 node", syn[0]),
 		wire("foreign_wire", "another node's segment -> drop", foreign[0]),
+		wire("syn_waits", "SYN of a slot that we guard -> timer", waits),
+		wire("mirrored", "another's SYN/ACK -> timer ends", mirrored),
 	}, nil
 }
 
@@ -87,7 +95,7 @@ func (b *benchmark) wireRound(family, first, n int) (out [3]sample, err error) {
 			return out, err
 		}
 	}
-	if out[0], err = b.compare(syns, ReasonAnswered, func(f benchFlow) { b.flows[family] = append(b.flows[family], f) }); err != nil {
+	if out[0], err = b.compare(syns, func(f benchFlow) { b.flows[family] = append(b.flows[family], f) }, ReasonAnswered); err != nil {
 		return out, err
 	}
 	for _, f := range b.flows[family][first:] {
@@ -98,10 +106,10 @@ func (b *benchmark) wireRound(family, first, n int) (out [3]sample, err error) {
 			return out, err
 		}
 	}
-	if out[1], err = b.compare(acks, ReasonAdopted, nil); err != nil {
+	if out[1], err = b.compare(acks, nil, ReasonAdopted); err != nil {
 		return out, err
 	}
-	out[2], err = b.compare(strangers, ReasonForeign, nil)
+	out[2], err = b.compare(strangers, nil, ReasonForeign)
 	return out, err
 }
 
@@ -123,25 +131,36 @@ func (b benchFlow) newcomer() benchFlow {
 	return b
 }
 
-// compare sends frames through the filter, which must count each under reason,
-// and through the baseline.
-func (b *benchmark) compare(frames [][]byte, reason Reason, answer func(benchFlow)) (s sample, err error) {
-	before, err := b.f.reason(reason)
+// compare sends frames through the filter, which must count each under one of the
+// reasons, and through the baseline.
+func (b *benchmark) compare(frames [][]byte, answer func(benchFlow), reasons ...Reason) (s sample, err error) {
+	before, err := b.counted(reasons)
 	if err != nil {
 		return s, err
 	}
 	if s.ns, err = b.timed(b.f.objs.OnevipIngress, frames, answer); err != nil {
 		return s, err
 	}
-	after, err := b.f.reason(reason)
+	after, err := b.counted(reasons)
 	if err != nil {
 		return s, err
 	}
 	if after-before != uint64(len(frames)) {
-		return s, fmt.Errorf("of %d packets, %d were counted as %s", len(frames), after-before, reason)
+		return s, fmt.Errorf("of %d packets, %d were counted as %s", len(frames), after-before, reasons)
 	}
 	s.baseline, err = b.timed(b.tools.Baseline, frames, nil)
 	return s, err
+}
+
+func (b *benchmark) counted(reasons []Reason) (sum uint64, err error) {
+	for _, r := range reasons {
+		n, err := b.f.reason(r)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
 }
 
 // timed puts a program on the interface, sends the frames and gives its mean

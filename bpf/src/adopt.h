@@ -36,9 +36,9 @@ static __always_inline void fill_attrs(struct ov_config *cfg, struct segment *se
 /* Did this node have the connection once? Then the kernel answers the segment with
  * the RST that TCP owes. */
 static __always_inline bool has_closed(struct __sk_buff *skb, struct ov_config *cfg,
-				       struct segment *seg)
+				       struct segment *seg, struct ov_trace *trace)
 {
-	struct ov_tombstone *t = find_tombstone(seg, cfg->lifetime);
+	struct ov_tombstone *t = find_tombstone(seg, cfg->lifetime, trace);
 
 	return t && !seg->rst && is_of_old(skb, cfg, seg, t);
 }

@@ -36,10 +36,8 @@ __noinline int stop_if_answered(struct __sk_buff *skb, struct ov_config *cfg,
 
 /* A segment of a client without a socket here. Most leave no trace. */
 static __always_inline void learn(struct __sk_buff *skb, struct ov_config *cfg,
-				  struct segment *seg)
+				  struct segment *seg, struct ov_trace *trace)
 {
-	struct ov_trace *trace = trace_of(&seg->flow);
-
 	if (!trace)
 		return;
 	if (is_ahead(trace->awaited) && seg->ack)
@@ -49,19 +47,15 @@ static __always_inline void learn(struct __sk_buff *skb, struct ov_config *cfg,
 }
 
 /* A SYN: a SYN/ACK to an older one is not for sending again. */
-static __always_inline void forget_superseded(struct segment *seg)
+static __always_inline void forget_superseded(struct segment *seg, struct ov_trace *trace)
 {
-	struct ov_trace *trace = trace_of(&seg->flow);
-
 	if (trace && is_ahead(trace->unheard))
 		forget_older(&seg->flow, seg->seq);
 }
 
 /* A copy of a SYN comes from one who answers it. */
-static __always_inline int on_copy(struct segment *seg)
+static __always_inline int on_copy(struct segment *seg, struct ov_trace *trace)
 {
-	struct ov_trace *trace = trace_of(&seg->flow);
-
 	if (trace && is_ahead(trace->awaited))
 		stop_awaiting(&seg->flow, seg->seq);
 	return drop(REASON_SYN_COPY);

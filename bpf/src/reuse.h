@@ -48,10 +48,9 @@ static __noinline int end_old(struct __sk_buff *skb, struct ov_config *cfg, stru
 
 /* The tombstone of the segment's tuple, if it closed less than `lifetime` seconds
  * ago. The trace spares nearly all others the look into the map. */
-static __always_inline struct ov_tombstone *find_tombstone(struct segment *seg, __u32 lifetime)
+static __always_inline struct ov_tombstone *find_tombstone(struct segment *seg, __u32 lifetime,
+							   struct ov_trace *trace)
 {
-	struct ov_trace *trace = trace_of(&seg->flow);
-
 	if (!trace || !trace->closed || (__s32)(now_seconds() - trace->closed - lifetime) > 0)
 		return NULL;
 	return bpf_map_lookup_elem(&tombstones, &seg->flow);
@@ -59,9 +58,9 @@ static __always_inline struct ov_tombstone *find_tombstone(struct segment *seg, 
 
 /* A SYN with another ISN: what comes for this tuple from now on may belong to
  * another node. If the SYN was spoofed, silence takes the place of a RST. */
-static __always_inline void supersede(struct segment *seg, __u32 lifetime)
+static __always_inline void supersede(struct segment *seg, __u32 lifetime, struct ov_trace *trace)
 {
-	struct ov_tombstone *t = find_tombstone(seg, lifetime);
+	struct ov_tombstone *t = find_tombstone(seg, lifetime, trace);
 
 	if (t && t->isn != seg->seq)
 		t->superseded = 1;
