@@ -25,7 +25,7 @@ type played struct {
 }
 
 // helpPlay plays a film as it comes, like a player that knows nothing of
-// checkpoints.
+// checkpoints. It says "open" when the film has begun.
 func helpPlay(ctx context.Context, a helperArgs) (any, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.vip+a.path, nil)
 	if err != nil {
@@ -39,6 +39,7 @@ func helpPlay(ctx context.Context, a helperArgs) (any, error) {
 	if response.StatusCode != http.StatusOK {
 		return nil, errors.New(response.Status)
 	}
+	fmt.Println("open")
 	return play(ctx, response.Body)
 }
 
