@@ -113,6 +113,8 @@ type benchOvGlobals struct {
 	_      structs.HostLayout
 	Config uint32
 	Slots  uint32
+	Pulse  uint32
+	Pad    uint32
 }
 
 type benchOvGuarded struct {

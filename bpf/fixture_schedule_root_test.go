@@ -90,7 +90,7 @@ func TestFixtureOwnersAgreeWithScheduler(t *testing.T) {
 	})
 }
 
-func (r *rig) expectOwner(t *testing.T, rt *rapid.T, f family, port uint16, want topology.NodeID) {
+func (r *rig) expectOwner(t *testing.T, rt rapid.TB, f family, port uint16, want topology.NodeID) {
 	o := plainOffer(webPort)
 	syn := o.syn()
 	syn.SrcPort, syn.DstPort = layers.TCPPort(port), webPort

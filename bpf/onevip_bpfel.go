@@ -101,6 +101,8 @@ type onevipOvGlobals struct {
 	_      structs.HostLayout
 	Config uint32
 	Slots  uint32
+	Pulse  uint32
+	Pad    uint32
 }
 
 type onevipOvGuarded struct {

@@ -51,7 +51,8 @@ func (f *Filter) applyWith(slots uint32) error {
 }
 
 func (f *Filter) switchTo(config, slots uint32) error {
-	globals := onevipOvGlobals{Config: config, Slots: slots}
+	globals := f.globals
+	globals.Config, globals.Slots = config, slots
 	if err := f.objs.Globals.Put(uint32(0), &globals); err != nil {
 		return fmt.Errorf("switch tables: %w", err)
 	}

@@ -176,6 +176,11 @@ func (a *agent) clear(f filter, act standDown) stoodDown {
 
 // broadcast sends frames. That it fails, an interface being down, is said once.
 func (a *agent) broadcast(frames [][]byte) {
+	// The filter hears the heart too: without it, it does not pick this node.
+	if err := a.installer.filter.Pulse(); err != nil {
+		a.metrics.tableErrors.Inc()
+		a.log.Error("the filter can not be told that the agent lives: it will not pick this node", "err", err)
+	}
 	for _, f := range frames {
 		err := a.wire.broadcast(f)
 		if err == nil {

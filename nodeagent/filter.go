@@ -24,6 +24,7 @@ type filter interface {
 	SetSuspected([]topology.NodeID) error
 	Notices() (noticeReader, error)
 	Unheard(now time.Duration) ([][]byte, error)
+	Pulse() error
 	Quiesce() error
 	Cleared() (uint64, error)
 	SetCleared(epoch uint64) error

@@ -58,6 +58,9 @@ func (f *memoryFilter) Unheard(time.Duration) (out [][]byte, err error) {
 	return out, nil
 }
 
+// Pulse is not noted: it comes with every heartbeat.
+func (f *memoryFilter) Pulse() error { return nil }
+
 func (f *memoryFilter) Quiesce() error { return f.do("quiesce") }
 
 func (f *memoryFilter) Cleared() (epoch uint64, err error) {

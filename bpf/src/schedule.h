@@ -43,6 +43,7 @@ struct tournament {
 	struct ov_tree *tree;
 	struct standing best;
 	__u32 ignore_load;
+	__u32 absent; /* a node that is not to be picked; UNDECIDED: none */
 	__u32 place;  /* where `winner` stands */
 	__u32 winner; /* index into loads->nodes */
 };
@@ -147,6 +148,53 @@ static __always_inline __u32 pick_best(struct tournament *t, __u32 policy)
 	return node;
 }
 
+/* A candidate of the table without the absent node. */
+static long stand(__u32 i, struct tournament *t)
+{
+	struct standing s;
+
+	if (t->loads->nodes[i & (NODE_COUNT - 1)].node == t->absent)
+		return 0;
+	judge(t, i, &s);
+	if (t->winner == NOBODY || is_better(&s, &t->best)) {
+		t->winner = i;
+		t->best = s;
+	}
+	return 0;
+}
+
+/* The best of the others, looked for one by one: rare. UNDECIDED if there is none. */
+static __noinline __u32 pick_other(struct tournament *t)
+{
+	__u64 count = t->loads->count;
+	__u32 node;
+
+	t->winner = NOBODY;
+	bpf_loop(count < NODE_COUNT ? count : NODE_COUNT, stand, t, 0);
+	if (t->winner >= count)
+		return UNDECIDED;
+	node = t->loads->nodes[t->winner & (NODE_COUNT - 1)].node;
+	__sync_fetch_and_add(&t->assigned->count[node & 0xff], 1);
+	t->tree->generation = 0; /* its matches do not know of this pick */
+	return node;
+}
+
+/* An agent that is silent for this long may hang with its server, or be dead: who
+ * sees its heartbeats knows better how this node does than this node itself. */
+#define PULSE_SECONDS 2
+
+/* This node, if it should not pick itself. */
+static __always_inline __u32 absentee(void)
+{
+	struct ov_globals *g = get_globals();
+	struct ov_config *cfg;
+
+	if (!g || !g->pulse || (__s32)(now_seconds() - g->pulse) <= PULSE_SECONDS)
+		return UNDECIDED;
+	cfg = get_config();
+	return cfg ? cfg->self : UNDECIDED;
+}
+
 /* A public constant: the table must be the same on all nodes, and the client
  * chooses its address anyway. scheduler.SourceBucket is the same in Go. */
 #define SOURCE_K0 0x7320706976656e6fULL /* "onevip s" */
@@ -164,12 +212,21 @@ static __always_inline __u32 source_bucket(const union ov_addr *client)
 	return sip_end(&s, 0, 16) & (SLOT_COUNT - 1);
 }
 
+/* Where a bucket's node is absent, the next bucket's owner is. */
+#define SOURCE_STEPS 64
+
 static __always_inline __u32 pick_by_source(struct ov_by_node *assigned, __u32 id,
-					    struct ov_flow *flow)
+					    struct ov_flow *flow, __u32 absent)
 {
 	struct ov_source_hash *table = bpf_map_lookup_elem(&source_hash, &id);
-	__u32 node = table ? table->node[source_bucket(&flow->client)] : UNDECIDED;
+	__u32 bucket = source_bucket(&flow->client);
+	__u32 node = table ? table->node[bucket] : UNDECIDED, other;
 
+	for (int i = 1; i < SOURCE_STEPS && table && absent != UNDECIDED && node == absent; i++) {
+		other = table->node[(bucket + i) & (SLOT_COUNT - 1)];
+		if (other != absent && other != UNDECIDED)
+			node = other;
+	}
 	if (node != UNDECIDED)
 		__sync_fetch_and_add(&assigned->count[node & 0xff], 1);
 	return node;
@@ -179,8 +236,8 @@ static __always_inline __u32 pick_by_source(struct ov_by_node *assigned, __u32 i
  * may be picked. */
 static __noinline __u32 pick_owner(struct ov_service *svc, struct ov_flow *flow)
 {
-	struct tournament t = {};
-	__u32 id = svc->id;
+	struct tournament t = { .absent = absentee() };
+	__u32 id = svc->id, other;
 
 	t.loads = bpf_map_lookup_elem(&loads, &id);
 	t.assigned = bpf_map_lookup_elem(&assigned, &id);
@@ -188,8 +245,11 @@ static __noinline __u32 pick_owner(struct ov_service *svc, struct ov_flow *flow)
 	if (!t.loads || !t.assigned || !t.tree)
 		return UNDECIDED;
 	if (svc->policy == POLICY_SOURCE_HASH)
-		return pick_by_source(t.assigned, id, flow);
+		return pick_by_source(t.assigned, id, flow, t.absent);
 	t.ignore_load = svc->policy == POLICY_ROUND_ROBIN;
+	other = t.absent != UNDECIDED ? pick_other(&t) : UNDECIDED;
+	if (other != UNDECIDED)
+		return other;
 	return pick_best(&t, svc->policy);
 }
 

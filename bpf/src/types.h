@@ -98,6 +98,8 @@ struct ov_slots {
 struct ov_globals {
 	__u32 config;
 	__u32 slots;
+	__u32 pulse; /* when the agent was alive, in seconds (CLOCK_MONOTONIC); 0: none yet */
+	__u32 pad;
 };
 
 /* A node that may be picked for a service; see Load in api.go. */

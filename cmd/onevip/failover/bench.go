@@ -139,9 +139,11 @@ func (r *runner) loadWith(ctx context.Context, fault Fault, victim string) (trac
 	at = time.Now()
 	if fault != "" {
 		_, kind := fault.split()
-		if _, err := labs.Fault(ctx, r.lab.Name, victim, kind, labs.FaultOptions{}); err != nil {
+		injected, err := labs.Fault(ctx, r.lab.Name, victim, kind, labs.FaultOptions{})
+		if err != nil {
 			return trace, at, errors.Join(err, <-done)
 		}
+		at = injected.Struck
 	}
 	if err := <-done; err != nil {
 		return trace, at, err
