@@ -72,7 +72,7 @@ type Preset string
 // The fast preset costs twice the heartbeats, and wants nodes and a network that
 // never stall for a seventh of a second.
 const (
-	PresetDefault Preset = "default" // 100ms, 5
+	PresetDefault Preset = "default" // 100ms, 3
 	PresetFast    Preset = "fast"    // 50ms, 3
 )
 
@@ -80,7 +80,7 @@ const (
 type Heartbeat struct {
 	Preset   Preset        `yaml:"preset"`   // what the two below are where they are left out
 	Interval time.Duration `yaml:"interval"` // 100ms
-	Misses   int           `yaml:"misses"`   // intervals of silence until a node is asked whether it lives: 5
+	Misses   int           `yaml:"misses"`   // intervals of silence until a node is asked whether it lives: 3
 }
 
 // Speculation is the secondary's answering of SYNs that the primary left

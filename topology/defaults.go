@@ -53,7 +53,7 @@ func heartbeatOf(p Preset) Heartbeat {
 	if p == PresetFast {
 		return Heartbeat{Preset: p, Interval: 50 * time.Millisecond, Misses: 3}
 	}
-	return Heartbeat{Preset: p, Interval: 100 * time.Millisecond, Misses: 5}
+	return Heartbeat{Preset: p, Interval: 100 * time.Millisecond, Misses: 3}
 }
 
 // derive fills in what follows from other keys.

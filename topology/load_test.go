@@ -39,7 +39,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 		Name: "demo", MAC: macFor("demo"), Schedulers: "all", WindowScale: 7,
 		Etcd:        Etcd{Listen: "http://127.0.0.1:2379", DataDir: "/var/lib/onevip/etcd"},
 		Controller:  Controller{OpenFlow: ":6653", Announce: 30 * time.Second},
-		Heartbeat:   Heartbeat{Preset: "default", Interval: 100 * time.Millisecond, Misses: 5},
+		Heartbeat:   Heartbeat{Preset: "default", Interval: 100 * time.Millisecond, Misses: 3},
 		Speculation: Speculation{Delay: Delay(20 * time.Millisecond), Mirror: true},
 		Failure:     Failure{Grace: 2 * time.Minute},
 		Cookie:      Cookie{Rotate: time.Minute},

@@ -43,7 +43,7 @@ var pathDocs = map[string]string{
 	"controller.openflow": "host:port that the switches connect to",
 	"controller.metrics":  "host:port of /metrics; empty: none",
 	"controller.announce": "period of the gratuitous ARP and NA for each VIP",
-	"heartbeat.preset":    "heartbeat.interval and misses where they are not set: default (100ms, 5) or fast (50ms, 3)",
+	"heartbeat.preset":    "heartbeat.interval and misses where they are not set: default (100ms, 3) or fast (50ms, 3)",
 	"heartbeat.interval":  "period of the agents' heartbeats",
 	"heartbeat.misses":    "silent intervals until a node is asked whether it lives",
 	"speculation.delay":   "how long a secondary waits before it answers a SYN for its primary; 0: not at all, off: for ever",

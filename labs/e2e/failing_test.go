@@ -13,7 +13,7 @@ import (
 )
 
 // failing is lab 01 for faults. An agent may be silent for five seconds.
-var failing = &lab{set: []string{"failure.grace=5s"}}
+var failing = &lab{set: []string{"failure.grace=5s", "heartbeat.misses=4"}}
 
 // failingRate is the load under which nodes fail in make test: new connections
 // per second. The full rate is onevip bench failover's.
