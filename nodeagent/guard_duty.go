@@ -142,7 +142,7 @@ func (d duty) count() (slots int) {
 type guardTables map[string][]topology.NodeID
 
 func (t guardTables) of(f state.Failure, dead []topology.NodeID) []topology.NodeID {
-	key := fmt.Sprint(f.Epoch, f.ID, f.SlotNodes, f.SlotSchedulers, dead)
+	key := fmt.Sprintf("%d %d %x %s %x", f.Epoch, f.ID, f.SlotNodes, f.SlotSchedulers, dead)
 	if t[key] == nil {
 		if len(t) >= 1024 {
 			clear(t)

@@ -152,7 +152,7 @@ func (k *kernelCollector) collectGuard(ch chan<- prometheus.Metric, reasons map[
 // guarded counts the records of other nodes' connections by owner.
 func (k *kernelCollector) guarded() (map[topology.NodeID]int, error) {
 	owners := make([]topology.NodeID, 0, topology.MaxNodeID+1)
-	for id := range topology.NodeID(topology.MaxNodeID) + 1 {
+	for id := range topology.MaxNodeID + 1 {
 		owners = append(owners, id)
 	}
 	records, err := k.filter.Guarded(owners...)

@@ -46,13 +46,12 @@ func and(value, mask string) []byte {
 
 // dumbHost is a node or a client.
 type dumbHost struct {
-	name    string
-	mac     topology.MAC
-	at      int // its switch
-	port    uint32
-	node    topology.NodeID // 0: a client
-	fenced  bool
-	address netip.Addr
+	name   string
+	mac    topology.MAC
+	at     int // its switch
+	port   uint32
+	node   topology.NodeID // 0: a client
+	fenced bool
 }
 
 // dumbNet is switches, joined as a tree, that do what their pipelines say. Each
