@@ -30,7 +30,10 @@ type benchOvAwaiting struct {
 		_      structs.HostLayout
 		Opaque [2]uint64
 	}
-	Syn struct {
+	Key   benchOvSynKey
+	Taken uint32
+	Pad2  uint32
+	Syn   struct {
 		_          structs.HostLayout
 		Tsval      uint32
 		Tsecr      uint32

@@ -36,7 +36,7 @@ func (b *benchmark) waitRound(first, n int) (out [2]sample, err error) {
 			return out, err
 		}
 	}
-	// Where the kernel has no memory for a timer, the SYN is answered.
+	// Where another waits in its place, the SYN is answered.
 	if out[0], err = b.compare(syns, nil, ReasonAwaiting, ReasonAnsweredUntimed); err != nil {
 		return out, err
 	}

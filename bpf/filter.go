@@ -43,9 +43,6 @@ type Options struct {
 	// bytes each. It should reach connections per second and node, times a
 	// cookie's lifetime.
 	Tombstones uint32
-	// Awaiting is the most SYNs that wait for their primary's answer at once:
-	// 16384; 160 bytes each. Those that it left unanswered stay for 4 s.
-	Awaiting uint32
 	// Unheard is the most SYN/ACKs that are kept to be sent again: 16384; 224
 	// bytes each. They stay until there is a socket, 8 s at most.
 	Unheard uint32
@@ -172,7 +169,6 @@ func (o Options) bound(spec *ebpf.CollectionSpec) error {
 		"assigned": services, "adopted": services, "conns": services,
 		"syn_records": orDefault(o.SYNRecords, 65536),
 		"tombstones":  orDefault(o.Tombstones, 131072),
-		"awaiting":    orDefault(o.Awaiting, 16384),
 		"unheard":     orDefault(o.Unheard, 16384),
 		"notices":     orDefault(o.NoticeBytes, 262144),
 		"guarded":     orDefault(o.Guarded, 65536),

@@ -55,7 +55,7 @@ func newRig(t *testing.T) *rig {
 	for _, conf := range []string{"all", "t0", "lo"} {
 		r.sysctl("net/ipv4/conf/"+conf+"/rp_filter", "0")
 	}
-	f, err := loadUnpinned(Options{Services: 8, SYNRecords: 4096, Tombstones: 4096, Awaiting: 64, Unheard: 64, NoticeBytes: uint32(os.Getpagesize())}, 1500)
+	f, err := loadUnpinned(Options{Services: 8, SYNRecords: 4096, Tombstones: 4096, Unheard: 64, NoticeBytes: uint32(os.Getpagesize())}, 1500)
 	if err != nil {
 		t.Fatal(err)
 	}

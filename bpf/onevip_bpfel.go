@@ -24,7 +24,10 @@ type onevipOvAwaiting struct {
 		_      structs.HostLayout
 		Opaque [2]uint64
 	}
-	Syn struct {
+	Key   onevipOvSynKey
+	Taken uint32
+	Pad2  uint32
+	Syn   struct {
 		_          structs.HostLayout
 		Tsval      uint32
 		Tsecr      uint32

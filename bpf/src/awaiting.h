@@ -85,26 +85,54 @@ static __noinline void answer_late(struct ov_config *cfg, struct ov_flow *f, __u
 	count(REASON_SPECULATED);
 }
 
+/* Whoever takes a SYN away from the place leaves it free. */
+static __always_inline void free_place(struct ov_awaiting *w)
+{
+	__sync_lock_test_and_set(&w->taken, 0);
+}
+
+static __always_inline struct ov_awaiting *place_of(const struct ov_syn_key *key)
+{
+	__u32 place = mix(flow_hash(&key->flow), key->isn) & (AWAITING_PLACES - 1);
+
+	return bpf_map_lookup_elem(&awaiting, &place);
+}
+
+static __always_inline bool is_of(const struct ov_awaiting *w, const struct ov_syn_key *key)
+{
+	const __u64 *a = (const __u64 *)&w->key, *b = (const __u64 *)key;
+
+	for (int i = 0; i < (int)(sizeof(*key) / 8); i++)
+		if (a[i] != b[i])
+			return false;
+	return w->taken;
+}
+
 /* The timer's end: first the delay's, then that of the memory. */
-static int on_timer(void *map, struct ov_syn_key *key, struct ov_awaiting *w)
+static int on_timer(void *map, __u32 *place, struct ov_awaiting *w)
 {
 	struct ov_config *cfg = get_config();
-	struct ov_flow f = key->flow;
+	struct ov_syn_key key = w->key;
 
+	if (!w->taken)
+		return 0;
 	if (w->answered || !cfg || !cfg->self || cfg->stood_down || !cfg->speculates) {
-		bpf_map_delete_elem(&awaiting, key);
+		free_place(w);
 		return 0;
 	}
 	w->answered = 1;
-	trace_awaiting(&f, REMEMBERED);
-	answer_late(cfg, &f, key->isn, w);
+	trace_awaiting(&key.flow, REMEMBERED);
+	answer_late(cfg, &key.flow, key.isn, w);
 	bpf_timer_start(&w->timer, REMEMBERED, 0);
 	return 0;
 }
 
+/* The first SYN in a place makes its timer. */
 static __always_inline bool start_timer(struct ov_awaiting *w, __u64 delay)
 {
-	if (bpf_timer_init(&w->timer, &awaiting, CLOCK_MONOTONIC))
+	long err = bpf_timer_init(&w->timer, &awaiting, CLOCK_MONOTONIC);
+
+	if (err && err != -EBUSY)
 		return false;
 	if (bpf_timer_set_callback(&w->timer, on_timer))
 		return false;
@@ -116,28 +144,49 @@ static __always_inline bool start_timer(struct ov_awaiting *w, __u64 delay)
 __noinline enum reason await(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
 			     struct options *syn)
 {
-	struct ov_awaiting *w, fresh = {};
 	struct ov_syn_key key = {};
+	struct ov_awaiting *w;
 
 	if (!cfg || !seg || !syn)
 		return REASON_NOT_READY;
 	key.flow = seg->flow;
 	key.isn = seg->seq;
-	fresh.syn = *syn;
-	fresh.v6 = seg->v6;
-	fresh.ecn_setup = seg->ecn_setup;
-	if (bpf_map_lookup_elem(&awaiting, &key))
-		return REASON_ANSWERED_SECOND_SYN;
-	if (bpf_skb_load_bytes(skb, 0, fresh.ethernet, ETHERNET_SIZE) ||
-	    bpf_map_update_elem(&awaiting, &key, &fresh, BPF_NOEXIST))
+	w = place_of(&key);
+	if (!w)
 		return REASON_ANSWERED_UNTIMED;
-	w = bpf_map_lookup_elem(&awaiting, &key);
-	if (!w || !start_timer(w, cfg->delay)) {
-		bpf_map_delete_elem(&awaiting, &key);
+	if (is_of(w, &key))
+		return REASON_ANSWERED_SECOND_SYN;
+	if (__sync_val_compare_and_swap(&w->taken, 0, 1))
+		return REASON_ANSWERED_UNTIMED;
+	w->key = key;
+	w->syn = *syn;
+	w->v6 = seg->v6;
+	w->ecn_setup = seg->ecn_setup;
+	w->answered = 0;
+	if (bpf_skb_load_bytes(skb, 0, w->ethernet, ETHERNET_SIZE) || !start_timer(w, cfg->delay)) {
+		free_place(w);
 		return REASON_ANSWERED_UNTIMED;
 	}
 	trace_awaiting(&seg->flow, cfg->delay);
 	return REASON_AWAITING;
+}
+
+static __always_inline bool is_awaiting(const struct ov_syn_key *key)
+{
+	struct ov_awaiting *w = place_of(key);
+
+	return w && is_of(w, key);
+}
+
+/* The SYN is answered. */
+static __always_inline void stop(const struct ov_syn_key *key)
+{
+	struct ov_awaiting *w = place_of(key);
+
+	if (!w || !is_of(w, key))
+		return;
+	bpf_timer_cancel(&w->timer);
+	free_place(w);
 }
 
 #endif

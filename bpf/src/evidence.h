@@ -10,12 +10,12 @@
 #include "adopt.h"
 #include "speculate.h"
 
-/* The SYN with this ISN is answered: its timer ends with its entry. */
+/* The SYN with this ISN is answered: its timer ends. */
 static __noinline void stop_awaiting(struct ov_flow *f, __u32 isn)
 {
 	struct ov_syn_key key = { .flow = *f, .isn = isn };
 
-	bpf_map_delete_elem(&awaiting, &key);
+	stop(&key);
 }
 
 /* The client's segment may be of a SYN that waits here: it counts if its cookie does.
@@ -29,8 +29,8 @@ __noinline int stop_if_answered(struct __sk_buff *skb, struct ov_config *cfg,
 		return 0;
 	key.flow = seg->flow;
 	key.isn = seg->seq - 1;
-	if (bpf_map_lookup_elem(&awaiting, &key) && has_valid_cookie(skb, cfg, seg))
-		bpf_map_delete_elem(&awaiting, &key);
+	if (is_awaiting(&key) && has_valid_cookie(skb, cfg, seg))
+		stop(&key);
 	return 0;
 }
 

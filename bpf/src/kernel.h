@@ -49,6 +49,7 @@ enum {
 };
 #define BPF_F_CURRENT_NETNS (-1)
 #define CLOCK_MONOTONIC 1
+#define EBUSY 16
 
 /* The kernel finds it in map values by its name. */
 struct bpf_timer {

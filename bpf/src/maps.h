@@ -152,11 +152,13 @@ struct {
 } traces SEC(".maps");
 
 /* (*) SYNs that wait for their primary's answer, and those that waited in vain a
- * moment ago. Full: the next is answered at once (ANSWERED_UNTIMED). */
+ * moment ago, each in the one place that its hash gives it: a timer that stays is
+ * allocated once, and where it is not, the kernel often has no memory at hand. The
+ * place is taken: the next is answered at once (ANSWERED_UNTIMED). */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct ov_syn_key);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, AWAITING_PLACES);
+	__type(key, __u32);
 	__type(value, struct ov_awaiting);
 } awaiting SEC(".maps");
 

@@ -182,12 +182,16 @@ struct options {
 };
 
 #define ETHERNET_SIZE 14
+#define AWAITING_PLACES 16384
 #define FRAME_SIZE 96 /* the longest SYN/ACK of ours is 94 */
 
 /* A SYN that its slot's primary should answer: all that the secondary needs if
  * nothing is seen of that. */
 struct ov_awaiting {
 	struct bpf_timer timer;
+	struct ov_syn_key key; /* whose place this is, if it is taken */
+	__u32 taken;
+	__u32 pad2;
 	struct options syn;
 	__u8 ethernet[ETHERNET_SIZE]; /* the SYN's header */
 	__u8 v6;
