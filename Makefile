@@ -47,8 +47,9 @@ bench-bpf: build ## Nanoseconds per packet of the eBPF programs (root); JSON=FIL
 	@mkdir -p $(dir $(JSON))
 	bin/onevip bench bpf --json $(JSON)
 
-soak: build ## The long tests: a thousand killed servers (root, up to an hour)
+soak: build ## The long tests: a thousand killed servers, half an hour of faults (root, two hours)
 	ONEVIP_SOAK=1 go test -count=1 -v -timeout 60m -run TestKill ./checkpoint/...
+	ONEVIP_SOAK=1 ONEVIP_BIN=$(CURDIR)/bin/onevip go test -count=1 -v -timeout 90m -run TestSoak ./labs/e2e
 
 package: build ## Debian and RPM packages in dist/
 	@mkdir -p dist
