@@ -44,9 +44,10 @@ var errQuiet = errors.New("checkpoint: nothing to read")
 
 // readPatiently reads under deadlines.
 func (l *link) readPatiently(p []byte) (int, error) {
-	for {
+	called := time.Now()
+	for from := called; ; from = later(l.heard, called) {
 		start := time.Now()
-		if err := l.armRead(start); err != nil {
+		if err := l.armRead(start, from); err != nil {
 			return 0, err
 		}
 		n, err := l.conn.Read(p)
@@ -117,9 +118,10 @@ func (l *link) clearDeadlines() (may, had bool) {
 
 // armRead sets the connection's read deadline to the end of the silence or the
 // application's deadline, whatever comes first. Setting it costs; it is renewed
-// only when an eighth of the silence is over, and hearing starts with the call:
-// what lies unread in the kernel counts as heard now.
-func (l *link) armRead(now time.Time) error {
+// only when an eighth of the silence is over, so it may end too soon: then it is
+// set again, for what remains of the silence. Hearing starts with the call: what
+// lies unread in the kernel counts as heard now.
+func (l *link) armRead(now, from time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.readBy.IsZero() && !now.Before(l.readBy) {
@@ -129,11 +131,19 @@ func (l *link) armRead(now time.Time) error {
 		return nil
 	}
 	l.armed = now
-	deadline := now.Add(l.silence)
+	deadline := from.Add(l.silence)
 	if !l.readBy.IsZero() && l.readBy.Before(deadline) {
 		deadline = l.readBy
 	}
 	return l.conn.SetReadDeadline(deadline)
+}
+
+// later gives the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // setReadBy sets the application's read deadline, for a read in progress too.
