@@ -135,7 +135,7 @@ func (s *story) run(command string) string {
 // clusterOf reads the arguments of config.
 func clusterOf(t *testing.T, args []string) topology.Cluster {
 	c := topology.Default()
-	c.Failure.Grace = 30 * time.Second
+	c.Failure.Grace, c.Heartbeat.Misses = 30*time.Second, 5
 	c.Name, c.MAC, c.Cookie.Rotate = "lab", topology.MAC{2, 0, 0x5e, 0, 0, 0xff}, time.Minute
 	c.Switches = []topology.Switch{{Name: "s1", Bridge: "br0"}}
 	for _, arg := range args {
