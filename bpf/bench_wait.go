@@ -4,7 +4,6 @@ package bpf
 
 import (
 	"errors"
-	"net/netip"
 	"time"
 
 	"github.com/gopacket/gopacket/layers"
@@ -15,7 +14,7 @@ import (
 // waitRound has n SYNs wait at a secondary, and then their primary's answers go by.
 // It gives the cost of each.
 func (b *benchmark) waitRound(first, n int) (out [2]sample, err error) {
-	err = errors.Join(b.setRoles(benchSelf+1, benchSelf), b.f.SetSpeculation(Speculation{Delay: time.Minute}))
+	err = errors.Join(b.setRoles(benchSelf+1, benchSelf), b.f.SetSpeculation(Speculation{Delay: time.Second}))
 	if err != nil {
 		return out, err
 	}
@@ -25,10 +24,7 @@ func (b *benchmark) waitRound(first, n int) (out [2]sample, err error) {
 	}()
 	var syns, answers [][]byte
 	for i := range n {
-		f := benchFlow{
-			client: netip.AddrPortFrom(benchFamilies[0].client, uint16(1024+first+i)),
-			vip:    netip.AddrPortFrom(benchFamilies[0].vip, benchPort), seq: uint32(first+i)<<16 + 1,
-		}.newcomer()
+		f := nthFlow(0, first+i).newcomer()
 		if syns, err = appendFrame(syns, f.syn); err != nil {
 			return out, err
 		}

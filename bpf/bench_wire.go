@@ -87,15 +87,19 @@ func (b *benchmark) wireRound(family, first, n int) (out [3]sample, err error) {
 	var syns, acks, strangers [][]byte
 	flows := make([]benchFlow, n)
 	for i := range flows {
-		flows[i] = benchFlow{
-			client: netip.AddrPortFrom(fam.client, uint16(1024+first+i)),
-			vip:    netip.AddrPortFrom(fam.vip, benchPort), seq: uint32(first+i)<<16 + 1,
-		}
+		flows[i] = nthFlow(family, first+i)
 		if syns, err = appendFrame(syns, flows[i].syn); err != nil {
 			return out, err
 		}
 	}
-	if out[0], err = b.compare(syns, func(f benchFlow) { b.flows[family] = append(b.flows[family], f) }, ReasonAnswered); err != nil {
+	answer := func(f benchFlow) bool {
+		if f.client.Addr() != fam.client {
+			return false // to a SYN of waitRound, of which nobody took note
+		}
+		b.flows[family] = append(b.flows[family], f)
+		return true
+	}
+	if out[0], err = b.compare(syns, answer, ReasonAnswered); err != nil {
 		return out, err
 	}
 	for _, f := range b.flows[family][first:] {
@@ -111,6 +115,15 @@ func (b *benchmark) wireRound(family, first, n int) (out [3]sample, err error) {
 	}
 	out[2], err = b.compare(strangers, nil, ReasonForeign)
 	return out, err
+}
+
+// nthFlow is connection n of a family, before its SYN.
+func nthFlow(family, n int) benchFlow {
+	fam := benchFamilies[family]
+	return benchFlow{
+		client: netip.AddrPortFrom(fam.client, uint16(1024+n)),
+		vip:    netip.AddrPortFrom(fam.vip, benchPort), seq: uint32(n)<<16 + 1,
+	}
 }
 
 func appendFrame(frames [][]byte, make func() ([]byte, error)) ([][]byte, error) {
@@ -133,7 +146,7 @@ func (b benchFlow) newcomer() benchFlow {
 
 // compare sends frames through the filter, which must count each under one of the
 // reasons, and through the baseline.
-func (b *benchmark) compare(frames [][]byte, answer func(benchFlow), reasons ...Reason) (s sample, err error) {
+func (b *benchmark) compare(frames [][]byte, answer func(benchFlow) bool, reasons ...Reason) (s sample, err error) {
 	before, err := b.counted(reasons)
 	if err != nil {
 		return s, err
@@ -165,7 +178,7 @@ func (b *benchmark) counted(reasons []Reason) (sum uint64, err error) {
 
 // timed puts a program on the interface, sends the frames and gives its mean
 // time by the kernel's statistics.
-func (b *benchmark) timed(p *ebpf.Program, frames [][]byte, answer func(benchFlow)) (float64, error) {
+func (b *benchmark) timed(p *ebpf.Program, frames [][]byte, answer func(benchFlow) bool) (float64, error) {
 	if err := b.ingress.Update(p); err != nil {
 		return 0, fmt.Errorf("put the program on the interface: %w", err)
 	}
@@ -193,8 +206,8 @@ func (b *benchmark) timed(p *ebpf.Program, frames [][]byte, answer func(benchFlo
 }
 
 // exchange sends frames and, if there is someone to tell, waits for as many
-// SYN/ACKs.
-func (b *benchmark) exchange(frames [][]byte, answer func(benchFlow)) error {
+// SYN/ACKs; answer says whether one is among them.
+func (b *benchmark) exchange(frames [][]byte, answer func(benchFlow) bool) error {
 	to := &packet.Addr{HardwareAddr: benchNodeMAC}
 	for _, frame := range frames {
 		if _, err := b.client.WriteTo(frame, to); err != nil {
@@ -213,8 +226,7 @@ func (b *benchmark) exchange(frames [][]byte, answer func(benchFlow)) error {
 		if err != nil {
 			return fmt.Errorf("wait for SYN/ACK %d of %d: %w", got+1, len(frames), err)
 		}
-		if f, ok := synAckOf(buf[:n]); ok {
-			answer(f)
+		if f, ok := synAckOf(buf[:n]); ok && answer(f) {
 			got++
 		}
 	}
