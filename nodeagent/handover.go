@@ -11,8 +11,8 @@ import (
 )
 
 // handover keeps the slot tables that some live agent may still go by: their
-// primaries answer too, so that at no time a slot is without one. Two answers to
-// a SYN are safe.
+// primaries answer too, or the secondaries of those that are dead, so that at no
+// time a slot is without one. Two answers to a SYN are safe.
 type handover struct {
 	epoch uint64 // of the newest table; 0: none yet
 	slots []bpf.Slot
@@ -29,8 +29,8 @@ type pastSlots struct {
 }
 
 // follow gives the newest table with its former primaries. confirmed is the
-// oldest epoch that a live agent says to have.
-func (h *handover) follow(self topology.NodeID, epoch uint64, slots []bpf.Slot, confirmed uint64) []bpf.Slot {
+// oldest epoch that a live agent says to have, alive are the nodes that are up.
+func (h *handover) follow(self topology.NodeID, epoch uint64, slots []bpf.Slot, confirmed uint64, alive map[topology.NodeID]bool) []bpf.Slot {
 	if slots == nil {
 		return nil
 	}
@@ -45,21 +45,21 @@ func (h *handover) follow(self topology.NodeID, epoch uint64, slots []bpf.Slot, 
 	}
 	out := slices.Clone(slots)
 	for i := range out {
-		out[i].Former = h.former(self, i)
+		out[i].Former = h.former(self, i, alive)
 	}
 	return out
 }
 
-// former is this node itself if it was the slot's primary in any of the past
-// tables, else the last that was; nobody if it still is.
-func (h *handover) former(self topology.NodeID, slot int) topology.NodeID {
+// former is this node itself if it answered for the slot in any of the past
+// tables, else the last that did; nobody if it still does.
+func (h *handover) former(self topology.NodeID, slot int, alive map[topology.NodeID]bool) topology.NodeID {
 	primary := h.slots[slot].Primary
 	if primary == self {
 		return topology.Undecided
 	}
-	former := h.past[len(h.past)-1].slots[slot].Primary
+	former := answerer(h.past[len(h.past)-1].slots[slot], alive)
 	for _, p := range h.past {
-		if p.slots[slot].Primary == self {
+		if answerer(p.slots[slot], alive) == self {
 			former = self
 		}
 	}
@@ -67,6 +67,23 @@ func (h *handover) former(self topology.NodeID, slot int) topology.NodeID {
 		return topology.Undecided
 	}
 	return former
+}
+
+// answerer is who answers the SYNs of a slot.
+func answerer(s bpf.Slot, alive map[topology.NodeID]bool) topology.NodeID {
+	if alive[s.Primary] {
+		return s.Primary
+	}
+	return s.Secondary
+}
+
+// aliveNodes are the ids of the nodes that are up.
+func aliveNodes(v state.View) map[topology.NodeID]bool {
+	alive := map[topology.NodeID]bool{}
+	for _, n := range v.Nodes {
+		alive[n.ID] = n.State == state.NodeUp
+	}
+	return alive
 }
 
 // confirmedEpoch is the oldest slot epoch among the agents that are alive, the

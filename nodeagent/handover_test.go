@@ -27,6 +27,7 @@ func TestHandover(t *testing.T) {
 		confirmed uint64
 		former    []topology.NodeID
 	}
+	all := map[topology.NodeID]bool{1: true, 2: true, 3: true}
 	var h handover // of node 1
 	for _, tt := range []step{
 		{"nothing known", 0, nil, 0, nil},
@@ -39,7 +40,7 @@ func TestHandover(t *testing.T) {
 		{"a store that lost its data begins anew", 1, primaries(1, 1, 1), 6, []topology.NodeID{0, 0, 0}},
 	} {
 		var got []topology.NodeID
-		for i, s := range h.follow(1, tt.epoch, tt.table, tt.confirmed) {
+		for i, s := range h.follow(1, tt.epoch, tt.table, tt.confirmed, all) {
 			if s.Primary != tt.table[i].Primary {
 				t.Errorf("%s: slot %d has another primary", tt.name, i)
 			}
@@ -51,10 +52,27 @@ func TestHandover(t *testing.T) {
 	}
 }
 
+// A primary that died has left its SYNs to its secondary, which goes on until all
+// know who comes next.
+func TestHandoverOfTheDead(t *testing.T) {
+	before := []bpf.Slot{{Primary: 2, Secondary: 1}, {Primary: 2, Secondary: 3}, {Primary: 3, Secondary: 2}}
+	after := []bpf.Slot{{Primary: 3, Secondary: 4}, {Primary: 1, Secondary: 3}, {Primary: 3, Secondary: 1}}
+	alive := map[topology.NodeID]bool{1: true, 3: true, 4: true}
+	var h handover
+	h.follow(1, 1, before, 1, alive)
+	var got []topology.NodeID
+	for _, s := range h.follow(1, 2, after, 1, alive) {
+		got = append(got, s.Former)
+	}
+	if diff := cmp.Diff([]topology.NodeID{1, 0, 0}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestHandoverForgets(t *testing.T) {
 	var h handover
 	for epoch := range uint64(100) {
-		h.follow(1, epoch+1, []bpf.Slot{{Primary: 2}}, 0) // an agent that never confirms
+		h.follow(1, epoch+1, []bpf.Slot{{Primary: 2}}, 0, nil) // an agent that never confirms
 	}
 	if len(h.past) != maxPast {
 		t.Errorf("remembers %d tables, want %d", len(h.past), maxPast)
