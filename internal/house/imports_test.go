@@ -33,7 +33,8 @@ var mayImport = map[string][]string{
 
 // testsMayImport is what only tests may import besides.
 var testsMayImport = map[string][]string{
-	"bpf": {"scheduler"}, // the oracle that the eBPF is compared with
+	"bpf":      {"scheduler"},                                    // the oracle that the eBPF is compared with
+	"internal": {"controller", "scheduler", "state", "topology"}, // whose decisions the model drives
 }
 
 // fences are foreign modules that one folder only may use, tests included.
