@@ -63,7 +63,7 @@ func TestSoak(t *testing.T) {
 		t.Logf("%v: round %d: %s of %s for %v", time.Since(begun).Round(time.Second), round, h.kind, h.host, lasts)
 		six.suffer(t, h, lasts)
 	}
-	load.checkFailing(t)
+	load.checkFailing(t, true)
 	six.checkHoldings(t, before)
 }
 
