@@ -16,7 +16,8 @@ type kernel struct {
 	keys      uint32 // epoch of the cookie keys
 	slots     *state.Slots
 	before    *state.Slots   // the table before: its guards still watch
-	former    []*state.Slots // whose primaries answer too
+	former    []*state.Slots // by which nodes answer too
+	alive     map[topology.NodeID]bool
 	pickable  []topology.NodeID
 	assigned  map[topology.NodeID]uint64
 	duties    []duty
@@ -82,7 +83,7 @@ func (k *kernel) partIn(slot int) part {
 		return answers
 	}
 	for _, table := range k.former {
-		if table.Primary[slot] == k.self {
+		if k.answerer(table, slot) == k.self {
 			return answers
 		}
 	}
@@ -90,6 +91,14 @@ func (k *kernel) partIn(slot int) part {
 		return awaits
 	}
 	return nothing
+}
+
+// answerer is who answers by a former table.
+func (k *kernel) answerer(table *state.Slots, slot int) topology.NodeID {
+	if primary := table.Primary[slot]; k.alive[primary] {
+		return primary
+	}
+	return table.Secondary[slot]
 }
 
 // watchAll is that a node guards what all others own.

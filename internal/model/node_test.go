@@ -112,9 +112,10 @@ func (w *world) install(n *node, id topology.NodeID) {
 	}
 	k.keys = v.Cookie.Epoch
 	k.duties = w.dutiesOf(v, n.name)
-	k.pickable = nil
+	k.pickable, k.alive = nil, map[topology.NodeID]bool{}
 	for _, other := range sortedNodes(v) {
 		_, suspected := n.suspects[other.Name]
+		k.alive[other.ID] = other.State == state.NodeUp
 		if other.State == state.NodeUp && !suspected {
 			k.pickable = append(k.pickable, other.ID)
 		}
@@ -122,7 +123,7 @@ func (w *world) install(n *node, id topology.NodeID) {
 	k.handOver(v)
 }
 
-// handOver puts a slot table in force. The primaries of those before answer too,
+// handOver puts a slot table in force. Who answered by those before does so too,
 // until all agents have the new one.
 func (k *kernel) handOver(v state.View) {
 	if v.Slots == nil {

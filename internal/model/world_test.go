@@ -41,6 +41,7 @@ type world struct {
 func newWorld(t *rapid.T, r rules) *world {
 	config := topology.Default()
 	config.Name = "model"
+	config.Failure.Grace = 5 * time.Second // much less than ids rest: only idsRest takes long
 	config.Schedulers = rapid.SampledFrom([]topology.Schedulers{topology.AllSchedulers, topology.OneScheduler}).Draw(t, "schedulers")
 	config.Switches = []topology.Switch{{Name: theSwitch}}
 	w := &world{rules: r, now: noon, replay: rapid.Bool().Draw(t, "replay")}
