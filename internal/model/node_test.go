@@ -107,9 +107,7 @@ func (w *world) install(n *node, id topology.NodeID) {
 	if k.self != id {
 		k.stoodDown = false
 	}
-	if !w.rules.keepsID || k.self == topology.Undecided {
-		k.self = id
-	}
+	k.self = id
 	k.keys = v.Cookie.Epoch
 	k.duties = w.dutiesOf(v, n.name)
 	k.pickable, k.alive = nil, map[topology.NodeID]bool{}

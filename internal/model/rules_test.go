@@ -10,7 +10,6 @@ type rules struct {
 	believesTables   bool // the leader takes a fence that is in the tables for one that is in force
 	keepsSockets     bool // a failed node comes back with its sockets
 	staysAwake       bool // a node that stands down still takes what comes
-	keepsID          bool // and comes back under the id that it had
 	forgetsData      bool // a guard adopts although it saw the request
 	forgetsClosed    bool // a node adopts again what it had and closed
 	speaksForOldSelf bool // a node resets what it closed under an earlier id
