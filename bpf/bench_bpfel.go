@@ -26,13 +26,9 @@ type benchOvAddr struct {
 
 type benchOvAwaiting struct {
 	_     structs.HostLayout
-	Timer struct {
-		_      structs.HostLayout
-		Opaque [2]uint64
-	}
 	Key   benchOvSynKey
+	Due   uint64
 	Taken uint32
-	Pad2  uint32
 	Syn   struct {
 		_          structs.HostLayout
 		Tsval      uint32
@@ -46,13 +42,23 @@ type benchOvAwaiting struct {
 	Ethernet [14]uint8
 	V6       uint8
 	EcnSetup uint8
-	Answered uint8
-	Pad      [7]uint8
+	_        [4]byte
 }
 
 type benchOvByNode struct {
 	_     structs.HostLayout
 	Count [256]uint64
+}
+
+type benchOvClock struct {
+	_     structs.HostLayout
+	Timer struct {
+		_      structs.HostLayout
+		Opaque [2]uint64
+	}
+	Waiting [16]uint64
+	Armed   uint32
+	Pad     uint32
 }
 
 type benchOvConfig struct {
@@ -245,6 +251,7 @@ const (
 	benchMapAssigned       = "assigned"
 	benchMapAwaiting       = "awaiting"
 	benchMapClients        = "clients"
+	benchMapClocks         = "clocks"
 	benchMapConfigs        = "configs"
 	benchMapConns          = "conns"
 	benchMapDrafts         = "drafts"
@@ -328,6 +335,7 @@ type benchMapSpecs struct {
 	Assigned   *ebpf.MapSpec `ebpf:"assigned"`
 	Awaiting   *ebpf.MapSpec `ebpf:"awaiting"`
 	Clients    *ebpf.MapSpec `ebpf:"clients"`
+	Clocks     *ebpf.MapSpec `ebpf:"clocks"`
 	Configs    *ebpf.MapSpec `ebpf:"configs"`
 	Conns      *ebpf.MapSpec `ebpf:"conns"`
 	Drafts     *ebpf.MapSpec `ebpf:"drafts"`
@@ -383,6 +391,7 @@ type benchMaps struct {
 	Assigned   *ebpf.Map `ebpf:"assigned"`
 	Awaiting   *ebpf.Map `ebpf:"awaiting"`
 	Clients    *ebpf.Map `ebpf:"clients"`
+	Clocks     *ebpf.Map `ebpf:"clocks"`
 	Configs    *ebpf.Map `ebpf:"configs"`
 	Conns      *ebpf.Map `ebpf:"conns"`
 	Drafts     *ebpf.Map `ebpf:"drafts"`
@@ -414,6 +423,7 @@ func (m *benchMaps) Close() error {
 		m.Assigned,
 		m.Awaiting,
 		m.Clients,
+		m.Clocks,
 		m.Configs,
 		m.Conns,
 		m.Drafts,

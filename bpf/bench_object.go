@@ -39,6 +39,9 @@ func loadUnpinned(opts Options, mtu int) (*Filter, error) {
 	if err := spec.LoadAndAssign(&f.objs, nil); err != nil {
 		return nil, explainLoad(err)
 	}
+	if err := f.makeClocks(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	f.config.Mss4, f.config.Mss6 = clampMSS(mtu-40), clampMSS(mtu-60)
 	return f, nil
 }

@@ -60,8 +60,8 @@ func (b *benchmark) measureWire(ctx context.Context) ([]BenchCase, error) {
 		wire("adopt6", "the same, IPv6", adopt[1]),
 		wire("syn1_wire", "SYN -> SYN/ACK, 1 node", syn[0]),
 		wire("foreign_wire", "another node's segment -> drop", foreign[0]),
-		wire("syn_waits", "SYN of a slot that we guard -> timer", waits),
-		wire("mirrored", "another's SYN/ACK -> timer ends", mirrored),
+		wire("syn_waits", "SYN of a slot that we guard -> waits", waits),
+		wire("mirrored", "another's SYN/ACK -> it waits no more", mirrored),
 	}, nil
 }
 

@@ -120,6 +120,9 @@ func (f *Filter) start(iface *net.Interface) error {
 	if err := f.applyConfig(); err != nil {
 		return err
 	}
+	if err := f.makeClocks(); err != nil {
+		return err
+	}
 	if err := f.attachTracing("sockets", f.objs.OnevipSockets); err != nil {
 		return err
 	}

@@ -5,8 +5,8 @@ package bpf
 import (
 	"bytes"
 	"errors"
+	"net/netip"
 	"os"
-	"slices"
 	"testing"
 	"time"
 
@@ -64,7 +64,9 @@ func (f *Filter) places(t testing.TB) []onevipOvAwaiting {
 func (r *rig) awaits(t testing.TB, f family, isn uint32) bool {
 	t.Helper()
 	key := onevipOvSynKey{Flow: f.flow(webPort), Isn: isn}
-	return slices.ContainsFunc(r.f.places(t), func(w onevipOvAwaiting) bool { return w.Taken != 0 && w.Key == key })
+	var w onevipOvAwaiting
+	r.check(r.f.objs.Awaiting.Lookup(placeOf(f, isn), &w))
+	return w.Taken != 0 && w.Key == key
 }
 
 // freePlaces forgets the SYNs that were answered.
@@ -273,23 +275,57 @@ func TestFixtureResentAfterSpeculation(t *testing.T) {
 	}
 }
 
-// Another SYN waits in its place: the SYN is answered.
-func TestFixturePlaceIsTaken(t *testing.T) {
+// A burst, on a fresh filter: each SYN finds the timer of its place, and waits, unless
+// another waits there: then it is answered.
+func TestFixtureBurstWaits(t *testing.T) {
 	r := newSecondary(t, time.Minute)
 	f := families[0]
 	o := plainOffer(webPort)
-	for o.isn = range uint32(5000) {
+	taken := map[uint32]bool{}
+	for o.isn = range uint32(2048) {
 		got := r.send(t, f.segment(webPort, o.syn()))
-		if got.reason == ReasonAwaiting {
-			continue
+		want := ReasonAwaiting
+		place := placeOf(f, o.isn)
+		if taken[place] {
+			want = ReasonAnsweredUntimed
+			expectFrame(t, f.answer(webPort, o.synAck(o.cookie(f, rigOther, 100), testKeys(100).Current, f.ownMSS(), 7)), got.frame)
 		}
-		if got.reason != ReasonAnsweredUntimed || r.awaits(t, f, o.isn) {
-			t.Fatalf("SYN %d: reason %s, waits: %t", o.isn, got.reason, r.awaits(t, f, o.isn))
+		if got.reason != want || r.awaits(t, f, o.isn) != (want == ReasonAwaiting) {
+			t.Fatalf("SYN %d: reason %s, want %s", o.isn, got.reason, want)
 		}
-		expectFrame(t, f.answer(webPort, o.synAck(o.cookie(f, rigOther, 100), testKeys(100).Current, f.ownMSS(), 7)), got.frame)
-		return
+		taken[place] = true
 	}
-	t.Fatal("5000 SYNs have found room")
+	if len(taken) == 2048 {
+		t.Fatal("no two SYNs of 2048 have met in a place")
+	}
+}
+
+// All that wait are woken, and the clocks that stopped then start again.
+func TestFixtureBurstIsWoken(t *testing.T) {
+	r := newSecondary(t, 20*time.Millisecond)
+	f := families[0]
+	o := plainOffer(webPort)
+	waited := uint64(0)
+	for round := range uint32(3) {
+		for i := range uint32(300) {
+			o.isn = round<<16 + i
+			if r.send(t, f.segment(webPort, o.syn())).reason == ReasonAwaiting {
+				waited++
+			}
+		}
+		waitFor(t, "all are woken", func() bool { // not all have room in the ring
+			return r.counted(t, ReasonSpeculated)+r.counted(t, ReasonNoticeLost) == waited
+		})
+	}
+	if waited < 600 {
+		t.Errorf("%d of 900 SYNs waited", waited)
+	}
+}
+
+// placeOf is where a SYN waits: place_of in src/awaiting.h.
+func placeOf(f family, isn uint32) uint32 {
+	hash := flowHash(netip.AddrPortFrom(f.client, clientPort), netip.AddrPortFrom(f.vip, webPort))
+	return uint32(mix(hash, uint64(isn)) % 16384)
 }
 
 // Nobody may be picked, or nobody reads: that is counted.

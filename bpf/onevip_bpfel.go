@@ -20,13 +20,9 @@ type onevipOvAddr struct {
 
 type onevipOvAwaiting struct {
 	_     structs.HostLayout
-	Timer struct {
-		_      structs.HostLayout
-		Opaque [2]uint64
-	}
 	Key   onevipOvSynKey
+	Due   uint64
 	Taken uint32
-	Pad2  uint32
 	Syn   struct {
 		_          structs.HostLayout
 		Tsval      uint32
@@ -40,13 +36,23 @@ type onevipOvAwaiting struct {
 	Ethernet [14]uint8
 	V6       uint8
 	EcnSetup uint8
-	Answered uint8
-	Pad      [7]uint8
+	_        [4]byte
 }
 
 type onevipOvByNode struct {
 	_     structs.HostLayout
 	Count [256]uint64
+}
+
+type onevipOvClock struct {
+	_     structs.HostLayout
+	Timer struct {
+		_      structs.HostLayout
+		Opaque [2]uint64
+	}
+	Waiting [16]uint64
+	Armed   uint32
+	Pad     uint32
 }
 
 type onevipOvConfig struct {
@@ -255,6 +261,7 @@ const (
 	onevipMapAssigned       = "assigned"
 	onevipMapAwaiting       = "awaiting"
 	onevipMapClients        = "clients"
+	onevipMapClocks         = "clocks"
 	onevipMapConfigs        = "configs"
 	onevipMapConns          = "conns"
 	onevipMapDrafts         = "drafts"
@@ -276,6 +283,7 @@ const (
 	onevipMapTrees          = "trees"
 	onevipMapUnheard        = "unheard"
 	onevipMapVips           = "vips"
+	onevipProgOnevipClocks  = "onevip_clocks"
 	onevipProgOnevipIngress = "onevip_ingress"
 	onevipProgOnevipResets  = "onevip_resets"
 	onevipProgOnevipSockets = "onevip_sockets"
@@ -324,6 +332,7 @@ type onevipSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type onevipProgramSpecs struct {
+	OnevipClocks  *ebpf.ProgramSpec `ebpf:"onevip_clocks"`
 	OnevipIngress *ebpf.ProgramSpec `ebpf:"onevip_ingress"`
 	OnevipResets  *ebpf.ProgramSpec `ebpf:"onevip_resets"`
 	OnevipSockets *ebpf.ProgramSpec `ebpf:"onevip_sockets"`
@@ -337,6 +346,7 @@ type onevipMapSpecs struct {
 	Assigned   *ebpf.MapSpec `ebpf:"assigned"`
 	Awaiting   *ebpf.MapSpec `ebpf:"awaiting"`
 	Clients    *ebpf.MapSpec `ebpf:"clients"`
+	Clocks     *ebpf.MapSpec `ebpf:"clocks"`
 	Configs    *ebpf.MapSpec `ebpf:"configs"`
 	Conns      *ebpf.MapSpec `ebpf:"conns"`
 	Drafts     *ebpf.MapSpec `ebpf:"drafts"`
@@ -391,6 +401,7 @@ type onevipMaps struct {
 	Assigned   *ebpf.Map `ebpf:"assigned"`
 	Awaiting   *ebpf.Map `ebpf:"awaiting"`
 	Clients    *ebpf.Map `ebpf:"clients"`
+	Clocks     *ebpf.Map `ebpf:"clocks"`
 	Configs    *ebpf.Map `ebpf:"configs"`
 	Conns      *ebpf.Map `ebpf:"conns"`
 	Drafts     *ebpf.Map `ebpf:"drafts"`
@@ -420,6 +431,7 @@ func (m *onevipMaps) Close() error {
 		m.Assigned,
 		m.Awaiting,
 		m.Clients,
+		m.Clocks,
 		m.Configs,
 		m.Conns,
 		m.Drafts,
@@ -455,6 +467,7 @@ type onevipVariables struct {
 //
 // It can be passed to loadOnevipObjects or ebpf.CollectionSpec.LoadAndAssign.
 type onevipPrograms struct {
+	OnevipClocks  *ebpf.Program `ebpf:"onevip_clocks"`
 	OnevipIngress *ebpf.Program `ebpf:"onevip_ingress"`
 	OnevipResets  *ebpf.Program `ebpf:"onevip_resets"`
 	OnevipSockets *ebpf.Program `ebpf:"onevip_sockets"`
@@ -462,6 +475,7 @@ type onevipPrograms struct {
 
 func (p *onevipPrograms) Close() error {
 	return _OnevipClose(
+		p.OnevipClocks,
 		p.OnevipIngress,
 		p.OnevipResets,
 		p.OnevipSockets,

@@ -12,6 +12,10 @@ import (
 // SlotOf is the slot of a connection between two addresses of one IP version, as
 // flow_hash and slot_of compute it in src/flow.h.
 func SlotOf(client, vip netip.AddrPort) int {
+	return int(flowHash(client, vip) % topology.SlotCount)
+}
+
+func flowHash(client, vip netip.AddrPort) uint64 {
 	h := uint64(0x9e3779b97f4a7c15)
 	addresses := append(client.Addr().AsSlice(), vip.Addr().AsSlice()...) // 8 bytes or 32
 	for ; len(addresses) > 0; addresses = addresses[8:] {
@@ -21,7 +25,7 @@ func SlotOf(client, vip netip.AddrPort) int {
 	binary.BigEndian.PutUint16(ports[0:], client.Port())
 	binary.BigEndian.PutUint16(ports[2:], vip.Port())
 	h = mix(h, binary.LittleEndian.Uint64(ports[:]))
-	return int(mix(h, h>>29) % topology.SlotCount)
+	return mix(h, h>>29)
 }
 
 func mix(h, word uint64) uint64 {

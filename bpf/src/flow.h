@@ -71,6 +71,7 @@ static __always_inline __u32 primary_of(const struct ov_flow *f)
 }
 
 #define NSEC_PER_SEC 1000000000ULL
+#define NSEC_PER_MSEC 1000000ULL
 
 /* Of CLOCK_MONOTONIC, a few milliseconds late, and cheap. */
 static __always_inline __u32 now_seconds(void)

@@ -151,16 +151,24 @@ struct {
 	__type(value, struct ov_trace);
 } traces SEC(".maps");
 
-/* (*) SYNs that wait for their primary's answer, and those that waited in vain a
- * moment ago, each in the one place that its hash gives it: a timer that stays is
- * allocated once, and where it is not, the kernel often has no memory at hand. The
- * place is taken: the next is answered at once (ANSWERED_UNTIMED). */
+/* SYNs that wait for their primary's answer, and those that waited in vain a moment
+ * ago, each in the one place that its hash gives it. The place is taken: the next is
+ * answered at once (ANSWERED_UNTIMED). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, AWAITING_PLACES);
 	__type(key, __u32);
 	__type(value, struct ov_awaiting);
 } awaiting SEC(".maps");
+
+/* Few, for the kernel often has no memory at hand for a timer; onevip_clocks makes
+ * those of all. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CLOCK_COUNT);
+	__type(key, __u32);
+	__type(value, struct ov_clock);
+} clocks SEC(".maps");
 
 /* (*) SYN/ACKs that named us and have led to no socket yet. Full: the next is not
  * kept (UNHEARD_FULL), so that it is not sent again if the client stays silent. */

@@ -230,6 +230,13 @@ int onevip_ingress(struct __sk_buff *skb)
 	return pass(REASON_NOT_VIP);
 }
 
+/* Run by the agent when it starts. */
+SEC("syscall")
+int onevip_clocks(void *ctx)
+{
+	return make_clocks();
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(onevip_sockets, const struct sock *sk, int from, int to)
 {

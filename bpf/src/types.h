@@ -183,21 +183,35 @@ struct options {
 
 #define ETHERNET_SIZE 14
 #define AWAITING_PLACES 16384
+#define CLOCK_COUNT 16
+#define CLOCK_PLACES (AWAITING_PLACES / CLOCK_COUNT)
 #define FRAME_SIZE 96 /* the longest SYN/ACK of ours is 94 */
+
+enum place_state {
+	PLACE_FREE,
+	PLACE_WAITS,
+	PLACE_ANSWERED, /* the time was up, and the secondary has answered */
+};
 
 /* A SYN that its slot's primary should answer: all that the secondary needs if
  * nothing is seen of that. */
 struct ov_awaiting {
-	struct bpf_timer timer;
-	struct ov_syn_key key; /* whose place this is, if it is taken */
-	__u32 taken;
-	__u32 pad2;
+	struct ov_syn_key key; /* whose place this is, unless it is free */
+	__u64 due;   /* CLOCK_MONOTONIC, in nanoseconds: until when it waits, or is remembered */
+	__u32 taken; /* enum place_state */
 	struct options syn;
 	__u8 ethernet[ETHERNET_SIZE]; /* the SYN's header */
 	__u8 v6;
 	__u8 ecn_setup;
-	__u8 answered; /* the time was up, and the secondary has answered */
-	__u8 pad[7];
+};
+
+/* What wakes the SYNs in the places that have this clock's number as their highest
+ * bits. */
+struct ov_clock {
+	struct bpf_timer timer;
+	__u64 waiting[CLOCK_PLACES / 64]; /* the places with a SYN that waits */
+	__u32 armed; /* 1: the timer runs, or what it calls */
+	__u32 pad;
 };
 
 /* A SYN/ACK that named us, while there is no socket. */
