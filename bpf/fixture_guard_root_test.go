@@ -112,7 +112,14 @@ func TestFixtureGuardRecord(t *testing.T) {
 
 			late.Ack, late.Seq, late.FIN = late.Ack+1, want.Seq, true
 			r.expect(t, f.data(late, 0, 801, 901), ReasonForeign)
-			want.Ack, want.Seq, want.TSVal, want.TSEcr = late.Ack, want.Seq+1, 801, 901
+			want.Ack, want.Seq, want.TSVal, want.TSEcr, want.Closing = late.Ack, want.Seq+1, 801, 901, true
+			r.expectGuarded(t, want)
+
+			late.Seq, late.FIN = want.Seq, false
+			r.expect(t, f.data(late, 0, 801, 901), ReasonForeign) // acknowledges the owner's FIN
+			r.expectGuarded(t, want)
+			r.expect(t, f.data(late, 50, 801, 901), ReasonForeign)
+			want.Seq, want.Closing = want.Seq+50, false // the tuple in use again
 			r.expectGuarded(t, want)
 			r.testGuardRST(t, f, want.Seq)
 		})

@@ -30,6 +30,8 @@ type Guarded struct {
 	ClientMAC topology.MAC
 	// Data tells whether the client sent any, or may have.
 	Data bool
+	// Closing tells whether the client sent its FIN.
+	Closing bool
 	// Seen is how long ago the last segment was, in whole seconds; 0 if none was.
 	Seen time.Duration
 }
@@ -44,6 +46,7 @@ const (
 	guardNumbered
 	guardData
 	guardTimestamps
+	guardFIN
 )
 
 // Guarded reads the records of these nodes' connections; topology.Undecided stands
@@ -81,7 +84,7 @@ func (g onevipOvGuarded) guarded(flow Flow, now uint32) Guarded {
 	out := Guarded{
 		Flow: flow, Owner: topology.NodeID(g.Owner), Ack: g.Ack, Seq: g.Seq,
 		TSVal: g.Tsval, TSEcr: g.Tsecr, HasTS: g.Flags&guardTimestamps != 0,
-		ClientMAC: g.Mac, Data: g.Flags&guardData != 0,
+		ClientMAC: g.Mac, Data: g.Flags&guardData != 0, Closing: g.Flags&guardFIN != 0,
 	}
 	if age := int32(now - g.Seen); g.Flags&guardNumbered != 0 && age > 0 {
 		out.Seen = time.Duration(age) * time.Second

@@ -99,6 +99,20 @@ func (r *guardRig) want(what string, want, got any) {
 	}
 }
 
+// Who has closed waits for nobody, whoever had the connection.
+func TestClosedOrphansAreLeftAlone(t *testing.T) {
+	r := newGuardRig(t)
+	all := r.mine(2, true)
+	closed, unknown := all[0], all[1]
+	closed.Closing, unknown.Closing, unknown.Owner = true, true, topology.Undecided
+	r.step(guardView{fourNodes(r.now)})
+	out := r.step(recordsRead{7, []bpf.Guarded{closed, unknown}, nil})
+	out = append(out, r.step(connsRead{7, connsOf([]bpf.Guarded{closed}), nil})...)
+	if out = append(out, r.pass(5*sweepEvery)...); len(probedIn(out)) > 0 || len(of[ask](out)) > 0 || len(of[readRecords](out)) > 0 {
+		t.Errorf("closed connections led to %v", out)
+	}
+}
+
 func TestSilentOrphansAreProbed(t *testing.T) {
 	r := newGuardRig(t)
 	mine, others := r.mine(2, true), r.mine(2, false)

@@ -94,6 +94,7 @@ func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) 
 	for _, g := range records {
 		switch {
 		case !s.slots[bpf.SlotOf(g.Flow.Client, g.Flow.VIP)]:
+		case g.Owner == topology.Undecided && g.Closing: // if it talks, it is a stray
 		case g.Owner == topology.Undecided:
 			unknown = append(unknown, suspect{g.Flow, s.epoch, g})
 		case g.Owner == s.owner:
@@ -106,10 +107,11 @@ func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) 
 }
 
 // enqueue lets a client be probed, unless it was often enough or is still to answer;
-// then there will be another round.
+// then there will be another round. One that has closed waits for nobody: the record
+// is what its connection left behind.
 func (s *sweep) enqueue(now time.Time, g bpf.Guarded) {
 	p := s.probed[g.Flow]
-	if p.times >= sweepRounds {
+	if p.times >= sweepRounds || g.Closing {
 		return
 	}
 	if p.times == 0 || !now.Before(p.last.Add(probeAgain)) {

@@ -60,9 +60,12 @@ static __always_inline void note(struct __sk_buff *skb, struct segment *seg, str
 
 	if (first || (__s32)(seg->ack_seq - g->ack) > 0)
 		g->ack = seg->ack_seq;
-	if (first || (__s32)(next - g->seq) > 0)
+	if (first || (__s32)(next - g->seq) > 0) {
 		g->seq = next;
+		g->flags &= ~GUARD_FIN; /* nothing follows a FIN: it was of another connection */
+	}
 	g->flags |= GUARD_NUMBERED | (seg->payload || seg->fin ? GUARD_DATA : 0);
+	g->flags |= seg->fin ? GUARD_FIN : 0;
 	g->seen = now_seconds();
 	note_frame(skb, seg, g);
 }

@@ -255,6 +255,7 @@ enum guard_flag {
 	GUARD_NUMBERED = 2,   /* ack and seq are those of a segment */
 	GUARD_DATA = 4,	      /* the client sent data, or may have */
 	GUARD_TIMESTAMPS = 8,
+	GUARD_FIN = 16, /* the client has closed its side */
 };
 
 /* A connection of another node, as its guard saw the client's segments last. */
