@@ -147,7 +147,7 @@ func (r failoverReport) write(e *env, f benchFailoverFlags, faults []failover.Fa
 
 func (r failoverReport) writeTable(w io.Writer) error {
 	t := newTable(w)
-	t.row("Fault", "Speculation", "Connects", "Failed", "Broken", "Added p50", "p99", "max ms", "No fault p99", "max ms", "Streams", "Reset", "p50", "p99 ms", "Others'", "DoubleOwners")
+	t.row("Fault", "Speculation", "Connects", "Failed", "Broken", "Added p50", "p99", "max ms", "No fault p99", "max ms", "Streams", "Reset", "p50", "p99 ms", "Others'", "DoubleOwners", "SYNs again", "Switch lost")
 	for _, fault := range sortedFaults(r.Summary) {
 		for _, mode := range []failover.Mode{failover.On, failover.Off} {
 			s, there := r.Summary[fault][mode]
@@ -155,7 +155,7 @@ func (r failoverReport) writeTable(w io.Writer) error {
 				continue
 			}
 			t.row(fault, mode, s.Connects, s.Failed, s.Broken, tenth(s.AddedP50), tenth(s.AddedP99), tenth(s.AddedMax),
-				tenth(s.BaselineP99), tenth(s.BaselineMax), s.Streams, s.StreamsReset, tenth(s.RSTP50), tenth(s.RSTP99), s.Touched, s.DoubleOwners)
+				tenth(s.BaselineP99), tenth(s.BaselineMax), s.Streams, s.StreamsReset, tenth(s.RSTP50), tenth(s.RSTP99), s.Touched, s.DoubleOwners, s.Resent, s.SwitchLost)
 		}
 	}
 	return t.flush()

@@ -11,6 +11,8 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/onevip/onevip/labs"
@@ -98,7 +100,9 @@ func (r *runner) round(ctx context.Context, mode Mode, fault Fault, i int) (Roun
 	if round.Victim, err = fault.victim(r.lab.Labelled("onevip.role", fault.role()), before, i); err != nil {
 		return round, err
 	}
+	lost := r.switchLost(ctx)
 	round.Trace, round.At, err = r.loadWith(ctx, fault, round.Victim)
+	round.SwitchLost = max(0, r.switchLost(ctx)-lost)
 	if fault != "" {
 		if _, heal := labs.HealAll(context.WithoutCancel(ctx), r.lab.Name); heal != nil {
 			err = errors.Join(err, heal)
@@ -197,6 +201,26 @@ func doubleOwners(members []member) (total int) {
 		total += m.Violations["double_owner"]
 	}
 	return total
+}
+
+// portDrops is how ss shows packets that found a packet socket's buffer full.
+var portDrops = regexp.MustCompile(`,d(\d+)\)`)
+
+// switchLost is how many packets the lab's switch had no time for: its userspace
+// datapath reads its ports through packet sockets. It is for information: 0 where
+// it can not be told.
+func (r *runner) switchLost(ctx context.Context) (lost int) {
+	for _, host := range r.lab.Labelled("onevip.role", "switch") {
+		out := &bytes.Buffer{}
+		if _, err := labs.Exec(ctx, r.lab.Name, host.Name, []string{"ss", "-0", "-m"}, labs.Stdio{Out: out, Err: io.Discard}); err != nil {
+			return 0
+		}
+		for _, m := range portDrops.FindAllStringSubmatch(out.String(), -1) {
+			n, _ := strconv.Atoi(m[1]) // digits
+			lost += n
+		}
+	}
+	return lost
 }
 
 // onevip runs a verb where the cluster's etcd is in reach.

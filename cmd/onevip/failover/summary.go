@@ -23,8 +23,11 @@ type Round struct {
 	Victim string    `json:"victim"`
 	At     time.Time `json:"at"` // of the fault, or where it would have been
 	// DoubleOwners is how often the agents saw two owners of a connection.
-	DoubleOwners int   `json:"double_owners"`
-	Trace        Trace `json:"trace"`
+	DoubleOwners int `json:"double_owners"`
+	// SwitchLost is how many packets found the switch too busy to take them: the
+	// machine's own share in what went wrong.
+	SwitchLost int   `json:"switch_lost"`
+	Trace      Trace `json:"trace"`
 }
 
 // affected is how long after a fault connections count as made during it. What
@@ -51,7 +54,13 @@ type Summary struct {
 	RSTP99       float64 `json:"rst_p99_ms"`
 	Touched      int     `json:"streams_touched"` // of other nodes, that ended
 	DoubleOwners int     `json:"double_owners"`
+	SwitchLost   int     `json:"switch_lost"` // packets that the lab's switch had no time for
+	// Resent are connections that took a SYN sent again: 0.9 s and more.
+	Resent int `json:"syn_resent"`
 }
+
+// resent is what a connection takes at least whose SYN or SYN/ACK was lost.
+const resent = 900 * time.Millisecond
 
 // Summarise gives fault -> mode -> what clients noticed.
 func Summarise(rounds []Round) map[Fault]map[Mode]Summary {
@@ -80,9 +89,11 @@ func summarise(rounds []Round, fault Fault, mode Mode) Summary {
 		}
 		s.Rounds++
 		s.DoubleOwners += r.DoubleOwners
+		s.SwitchLost += r.SwitchLost
 		for _, c := range r.during() {
 			s.Connects++
 			s.Failed += one(c.Err != "")
+			s.Resent += one(c.Took >= resent)
 			s.Broken += one(c.Broken != "")
 		}
 		resets = append(resets, s.streams(r)...)

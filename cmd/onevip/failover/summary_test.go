@@ -38,7 +38,7 @@ func TestSummarise(t *testing.T) {
 	}
 	want := map[Fault]map[Mode]Summary{"crash": {On: {
 		Rounds: 1, Connects: 4, Failed: 1, Broken: 1,
-		AddedP50: 1, AddedP99: 50, AddedMax: 50, BaselineP99: 3, BaselineMax: 3,
+		AddedP50: 1, AddedP99: 50, AddedMax: 50, BaselineP99: 3, BaselineMax: 3, Resent: 1,
 		Streams: 3, StreamsReset: 2, RSTP50: 600, RSTP99: 600, Touched: 1, DoubleOwners: 1,
 	}}}
 	if diff := cmp.Diff(want, Summarise(rounds)); diff != "" {
