@@ -214,7 +214,7 @@ type benchOvTombstone struct {
 	Isn        uint32
 	RcvNxt     uint32
 	Superseded uint32
-	Pad        uint32
+	Self       uint32
 }
 
 type benchOvTrace struct {

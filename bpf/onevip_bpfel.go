@@ -224,7 +224,7 @@ type onevipOvTombstone struct {
 	Isn        uint32
 	RcvNxt     uint32
 	Superseded uint32
-	Pad        uint32
+	Self       uint32
 }
 
 type onevipOvTrace struct {

@@ -57,17 +57,26 @@ func (i *ids) newNode(name topology.NodeName) (topology.NodeID, bool) {
 	return i.freeNode()
 }
 
-// freeNode gives the lowest id that nobody has and that does not rest. It fails
-// when there is none.
+// freeNode gives an id that nobody has and that does not rest: the next after the
+// highest of those, and after the last the first. So one comes round again as late as
+// can be, for a node that nobody reaches may still go by its bearer's death. It
+// fails when there is none.
 func (i *ids) freeNode() (topology.NodeID, bool) {
 	resting := map[topology.NodeID]bool{}
+	highest := topology.Undecided
 	for _, r := range i.resting.Nodes {
 		resting[r.ID] = true
+		highest = max(highest, r.ID)
 	}
 	for id := range i.resting.Failed {
 		resting[id] = true
+		highest = max(highest, id)
 	}
-	for id := topology.NodeID(1); id.Valid(); id++ {
+	for id := range i.nodes {
+		highest = max(highest, id)
+	}
+	for step := range int(topology.MaxNodeID) {
+		id := topology.NodeID((int(highest)+step)%int(topology.MaxNodeID) + 1)
 		if !resting[id] && i.keepNode(id) {
 			return id, true
 		}

@@ -33,14 +33,15 @@ static __always_inline void fill_attrs(struct ov_config *cfg, struct segment *se
 	}
 }
 
-/* Did this node have the connection once? Then the kernel answers the segment with
- * the RST that TCP owes. */
+/* Did this node have the connection once, under the id that it has now? Then the
+ * kernel answers the segment with the RST that TCP owes. What it had as another, a
+ * guard may have taken over. */
 static __always_inline bool has_closed(struct __sk_buff *skb, struct ov_config *cfg,
 				       struct segment *seg, struct ov_trace *trace)
 {
 	struct ov_tombstone *t = find_tombstone(seg, cfg->lifetime, trace);
 
-	return t && !seg->rst && is_of_old(skb, cfg, seg, t);
+	return t && t->self == cfg->self && !seg->rst && is_of_old(skb, cfg, seg, t);
 }
 
 /* Would the segment run a closed connection's request again? */

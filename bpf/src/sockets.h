@@ -64,7 +64,9 @@ static __always_inline void closed(struct ov_service *svc, struct ov_flow *f,
 	struct ov_tombstone t = {};
 	__u32 id = svc->id;
 	struct ov_trace *trace = trace_of(f);
+	struct ov_config *cfg = get_config();
 
+	t.self = cfg ? cfg->self : UNDECIDED;
 	t.rcv_nxt = tp->rcv_nxt;
 	t.isn = t.rcv_nxt - (__u32)tp->bytes_received - 1;
 	bpf_map_update_elem(&tombstones, f, &t, BPF_ANY);

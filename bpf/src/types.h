@@ -167,7 +167,7 @@ struct ov_tombstone {
 	__u32 isn;
 	__u32 rcv_nxt;	  /* where it ended */
 	__u32 superseded; /* 1: the tuple was seen in use again */
-	__u32 pad;
+	__u32 self;	  /* the id that this node had then */
 };
 
 /* TCP options of a SYN, or the timestamps of any segment. */
