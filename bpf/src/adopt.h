@@ -37,9 +37,9 @@ static __always_inline void fill_attrs(struct ov_config *cfg, struct segment *se
  * kernel answers the segment with the RST that TCP owes. What it had as another, a
  * guard may have taken over. */
 static __always_inline bool has_closed(struct __sk_buff *skb, struct ov_config *cfg,
-				       struct segment *seg, struct ov_trace *trace)
+				       struct segment *seg, struct traced traced)
 {
-	struct ov_tombstone *t = find_tombstone(seg, cfg->lifetime, trace);
+	struct ov_tombstone *t = find_tombstone(seg, traced);
 
 	return t && t->self == cfg->self && !seg->rst && is_of_old(skb, cfg, seg, t);
 }

@@ -36,27 +36,25 @@ __noinline int stop_if_answered(struct __sk_buff *skb, struct ov_config *cfg,
 
 /* A segment of a client without a socket here. Most leave no trace. */
 static __always_inline void learn(struct __sk_buff *skb, struct ov_config *cfg,
-				  struct segment *seg, struct ov_trace *trace)
+				  struct segment *seg, struct traced traced)
 {
-	if (!trace)
-		return;
-	if (is_ahead(trace->awaited) && seg->ack)
+	if (traced.awaited && seg->ack)
 		stop_if_answered(skb, cfg, seg);
-	if (is_ahead(trace->unheard))
+	if (traced.unheard)
 		forget_lost(seg);
 }
 
 /* A SYN: a SYN/ACK to an older one is not for sending again. */
-static __always_inline void forget_superseded(struct segment *seg, struct ov_trace *trace)
+static __always_inline void forget_superseded(struct segment *seg, struct traced traced)
 {
-	if (trace && is_ahead(trace->unheard))
+	if (traced.unheard)
 		forget_older(&seg->flow, seg->seq);
 }
 
 /* A copy of a SYN comes from one who answers it. */
-static __always_inline int on_copy(struct segment *seg, struct ov_trace *trace)
+static __always_inline int on_copy(struct segment *seg, struct traced traced)
 {
-	if (trace && is_ahead(trace->awaited))
+	if (traced.awaited)
 		stop_awaiting(&seg->flow, seg->seq);
 	return drop(REASON_SYN_COPY);
 }
@@ -64,18 +62,18 @@ static __always_inline int on_copy(struct segment *seg, struct ov_trace *trace)
 /* Another member's SYN/ACK to the client. Not static: see walk_options. */
 __noinline int on_mirrored(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg)
 {
-	struct ov_trace *trace;
+	struct traced traced;
 	__u32 isn;
 
 	if (!cfg || !seg)
 		return drop(REASON_MIRRORED);
-	trace = trace_of(&seg->flow);
+	traced = look_up_traces(&seg->flow, cfg->lifetime);
 	isn = seg->ack_seq - 1;
-	if (trace && is_ahead(trace->awaited))
+	if (traced.awaited)
 		stop_awaiting(&seg->flow, isn);
 	if (cfg->self && !cfg->stood_down && cookie_owner(seg->seq) == cfg->self)
 		keep_mirrored(skb, cfg, seg);
-	else if (trace && is_ahead(trace->unheard))
+	else if (traced.unheard)
 		forget_older(&seg->flow, isn);
 	return drop(REASON_MIRRORED);
 }

@@ -52,8 +52,7 @@ static __always_inline __u32 slot_of(__u64 hash)
 	return hash & (SLOT_COUNT - 1);
 }
 
-/* What may be kept of this connection. Every foreign segment pays for this one: a
- * single multiplication. */
+/* Every foreign segment pays for this one: a single multiplication. */
 static __always_inline struct ov_trace *trace_of(const struct ov_flow *f)
 {
 	__u64 h = f->client.halves[1] ^ (__u64)f->client_port << 16 ^ f->vip_port;
@@ -88,10 +87,29 @@ static __always_inline __u32 ticks_from_now(__u64 ns)
 	return (bpf_ktime_get_coarse_ns() + ns) >> TICK_SHIFT;
 }
 
-/* Is that tick still to come? 0 never is. */
-static __always_inline bool is_ahead(__u32 tick)
+/* What the maps may know of a connection. */
+struct traced {
+	bool closed;  /* tombstones, for less than `lifetime` seconds */
+	bool awaited; /* awaiting */
+	bool unheard; /* unheard */
+};
+
+/* One look, and one at the clock if there is something: most have left no trace. */
+static __always_inline struct traced look_up_traces(const struct ov_flow *f, __u32 lifetime)
 {
-	return tick && (__s32)(tick - ticks_from_now(0)) >= 0;
+	struct ov_trace *t = trace_of(f);
+	struct traced found = {};
+	__u32 tick;
+	__u64 now;
+
+	if (!t || !(t->closed | t->awaited | t->unheard))
+		return found;
+	now = bpf_ktime_get_coarse_ns();
+	tick = now >> TICK_SHIFT;
+	found.closed = t->closed && (__s32)(now / NSEC_PER_SEC - t->closed - lifetime) <= 0;
+	found.awaited = t->awaited && (__s32)(t->awaited - tick) >= 0;
+	found.unheard = t->unheard && (__s32)(t->unheard - tick) >= 0;
+	return found;
 }
 
 #endif

@@ -38,14 +38,14 @@ char LICENSE[] SEC("license") = "GPL";
 static __noinline int on_syn(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg)
 {
 	enum reason reason = part_in(cfg, &seg->flow);
-	struct ov_trace *trace = trace_of(&seg->flow);
+	struct traced traced = look_up_traces(&seg->flow, cfg->lifetime);
 	struct ov_service svc;
 	struct options syn;
 	int verdict;
 	__u32 owner;
 
-	supersede(seg, cfg->lifetime, trace);
-	forget_superseded(seg, trace);
+	supersede(seg, traced);
+	forget_superseded(seg, traced);
 	if (!find_service(cfg, &seg->flow, &svc))
 		return answers(reason) ? reply_rst(skb, seg, REASON_REFUSED_NO_SERVICE)
 				       : drop(REASON_NOT_PRIMARY);
@@ -54,7 +54,7 @@ static __noinline int on_syn(struct __sk_buff *skb, struct ov_config *cfg, struc
 	if (!syn.timestamps) {
 		record_syn(seg, &syn);
 		if (is_copy(skb, &seg->flow))
-			return on_copy(seg, trace);
+			return on_copy(seg, traced);
 	}
 	note_client(skb, &seg->flow.client);
 	if (reason == REASON_AWAITING)
@@ -78,18 +78,18 @@ static __always_inline bool names_us(struct ov_config *cfg, struct segment *seg)
 static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *cfg,
 				      struct segment *seg, struct bpf_sock *skc)
 {
-	struct ov_trace *trace = trace_of(&seg->flow);
+	struct traced traced = look_up_traces(&seg->flow, cfg->lifetime);
 	struct bpf_tcp_req_attrs attrs;
 	int err = REASON_FOREIGN;
 
-	learn(skb, cfg, seg, trace);
+	learn(skb, cfg, seg, traced);
 	if (names_us(cfg, seg))
 		err = check_adoption(skb, cfg, seg, &attrs);
 	if (err == REASON_DUPLICATE)
 		return drop(REASON_DUPLICATE);
 	if (err == COOKIE_VALID)
 		return adopt(skb, seg, skc, &attrs, REASON_ADOPTED);
-	if (has_closed(skb, cfg, seg, trace))
+	if (has_closed(skb, cfg, seg, traced))
 		return pass(REASON_CLOSED);
 	err = guard(skb, cfg, seg, err);
 	if (err == REASON_RESET_ORPHAN || err == REASON_RESET_YOUNG)

@@ -46,21 +46,19 @@ static __noinline int end_old(struct __sk_buff *skb, struct ov_config *cfg, stru
 	return raise_rst(skb, seg, rcv_nxt, reason);
 }
 
-/* The tombstone of the segment's tuple, if it closed less than `lifetime` seconds
- * ago. The trace spares nearly all others the look into the map. */
-static __always_inline struct ov_tombstone *find_tombstone(struct segment *seg, __u32 lifetime,
-							   struct ov_trace *trace)
+/* The tombstone of the segment's tuple. The trace spares nearly all others the look
+ * into the map. */
+static __always_inline struct ov_tombstone *find_tombstone(struct segment *seg,
+							   struct traced traced)
 {
-	if (!trace || !trace->closed || (__s32)(now_seconds() - trace->closed - lifetime) > 0)
-		return NULL;
-	return bpf_map_lookup_elem(&tombstones, &seg->flow);
+	return traced.closed ? bpf_map_lookup_elem(&tombstones, &seg->flow) : NULL;
 }
 
 /* A SYN with another ISN: what comes for this tuple from now on may belong to
  * another node. If the SYN was spoofed, silence takes the place of a RST. */
-static __always_inline void supersede(struct segment *seg, __u32 lifetime, struct ov_trace *trace)
+static __always_inline void supersede(struct segment *seg, struct traced traced)
 {
-	struct ov_tombstone *t = find_tombstone(seg, lifetime, trace);
+	struct ov_tombstone *t = find_tombstone(seg, traced);
 
 	if (t && t->isn != seg->seq)
 		t->superseded = 1;
