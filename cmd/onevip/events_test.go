@@ -71,6 +71,18 @@ func TestFailedNodesInStatus(t *testing.T) {
 	}
 }
 
+func TestViolationsInStatus(t *testing.T) {
+	view := testView()
+	agent := view.Agents["n2"]
+	agent.Violations = map[string]uint64{"double_owner": 2, "stray_rst": 0}
+	view.Agents["n2"] = agent
+	report := reportStatus(view, "demo", nil)
+	want := []string{"node n2: saw invariant double_owner violated, 2 times since its programs were loaded"}
+	if diff := cmp.Diff(want, report.Warnings); diff != "" || !report.Healthy {
+		t.Errorf("healthy: %t, warnings (-want +got):\n%s", report.Healthy, diff)
+	}
+}
+
 func failN2(v *state.View, failure state.Failure) {
 	node := v.Nodes["n2"]
 	node.State, node.Failure = state.NodeFailed, failure.Epoch

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -64,6 +65,7 @@ func reportStatus(view state.View, cluster string, endpoints []string) statusRep
 	report.Warnings = append(troubles(report, view.Cluster != nil), laggards(view)...)
 	report.Healthy = len(report.Warnings) == 0
 	report.Warnings = append(report.Warnings, view.Problems...)
+	report.Warnings = append(report.Warnings, violations(report.Nodes)...)
 	report.Warnings = append(report.Warnings, preflight(report.Nodes)...)
 	return report
 }
@@ -101,6 +103,19 @@ func laggards(view state.View) (words []string) {
 		agent, alive := view.Agents[node.Name]
 		if alive && agent.SlotEpoch != view.Slots.Epoch {
 			words = append(words, fmt.Sprintf("node %s: has slot epoch %d, %d is in force", node.Name, agent.SlotEpoch, view.Slots.Epoch))
+		}
+	}
+	return words
+}
+
+// violations of the invariants are past: they stay to be read, and do not make a
+// cluster unhealthy.
+func violations(nodes []nodeReport) (words []string) {
+	for _, node := range nodes {
+		for _, invariant := range slices.Sorted(maps.Keys(node.Violations)) {
+			if count := node.Violations[invariant]; count > 0 {
+				words = append(words, fmt.Sprintf("node %s: saw invariant %s violated, %d times since its programs were loaded", node.Name, invariant, count))
+			}
 		}
 	}
 	return words

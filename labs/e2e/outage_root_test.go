@@ -29,15 +29,20 @@ func TestControllerIsKilled(t *testing.T) {
 	stream.check(t)
 }
 
-// The same with an etcd of its own: the controller stays, etcd goes and comes.
+// The same with an etcd of its own: the controller stays, etcd is killed, or stops
+// where it is, and comes back.
 func TestEtcdIsStopped(t *testing.T) {
 	variant.use(t)
-	stream := startStream(t, variant)
-	variant.fault(t, "ctl", "etcd-kill")
-	eventually(t, patience, func() error { return variant.unreachable() })
-	variant.heal(t, "ctl")
-	eventually(t, 2*patience, func() error { return variant.healthy() })
-	stream.check(t)
+	for _, kind := range []string{"etcd-kill", "etcd-pause"} {
+		t.Run(kind, func(t *testing.T) {
+			stream := startStream(t, variant)
+			variant.fault(t, "ctl", kind)
+			eventually(t, patience, func() error { return variant.unreachable() })
+			variant.heal(t, "ctl")
+			eventually(t, 2*patience, func() error { return variant.healthy() })
+			stream.check(t)
+		})
+	}
 }
 
 // stream is a stream of requests that goes on beside a test.
