@@ -58,7 +58,7 @@ func (w *world) deadBeside(v state.View, f state.Failure) (dead []topology.NodeI
 var guards = map[string][]topology.NodeID{}
 
 func guardsOf(f state.Failure, dead []topology.NodeID) []topology.NodeID {
-	key := fmt.Sprint(f.ID, f.SlotNodes, f.SlotSchedulers, dead)
+	key := fmt.Sprintf("%d %x %s %x", f.ID, f.SlotNodes, f.SlotSchedulers, dead)
 	if guards[key] == nil {
 		guards[key] = scheduler.Guards(f.SlotNodes, f.SlotSchedulers, f.ID, dead)
 	}
