@@ -66,6 +66,9 @@ func TestFixtureAskedWhoHas(t *testing.T) {
 			other.Flow.Client = f.to(has.Flow.Client.Port())
 			r.expectAnswer(t, other, false)
 		})
+		c.server.Close()
+		r.awaitRest(t, "FIN_WAIT2", "05")
+		r.run(t, f.name+" FIN_WAIT2", func(t *testing.T) { r.expectAnswer(t, has, true) })
 		r.closeServerFirst(t, c)
 		r.run(t, f.name+" TIME_WAIT", func(t *testing.T) { r.expectAnswer(t, has, false) })
 	}

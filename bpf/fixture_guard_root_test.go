@@ -197,6 +197,25 @@ func TestFixtureGuardRoles(t *testing.T) {
 	}
 }
 
+// A primary that acts for its secondary remembers whom a client named, though it guards
+// nobody else's: what follows is no stray.
+func TestFixtureActingPrimary(t *testing.T) {
+	r := newRig(t)
+	r.setRoles(t, rigSelf, rigOther)
+	r.setFailed(t, rigOther)
+	for _, f := range families {
+		first := f.first(rigThird)
+		r.expect(t, f.segment(webPort, first), ReasonForeign)
+		want := f.record(rigThird)
+		r.expectGuarded(t, want)
+		first.Seq, first.Ack = first.Seq+10, first.Ack+5000
+		r.expect(t, f.data(first, 100, 800, 900), ReasonForeign)
+		want.Seq, want.Ack, want.TSVal, want.TSEcr, want.Data = 5111, first.Ack, 800, 900, true
+		r.expectGuarded(t, want)
+		r.forgetAll(t)
+	}
+}
+
 // A slot that moved is watched by those of before too, until the next table comes.
 func TestFixtureGuardOfMovedSlots(t *testing.T) {
 	r := newRig(t)

@@ -139,7 +139,14 @@ func (r *rig) closeServerFirst(t *testing.T, c *connection) {
 	t.Helper()
 	c.server.Close()
 	c.client.Close()
-	waitFor(t, "TIME_WAIT", func() bool {
+	r.awaitRest(t, "TIME_WAIT", "06")
+}
+
+// awaitRest waits until what is left of a server's socket is in this state.
+func (r *rig) awaitRest(t *testing.T, name, state string) {
+	t.Helper()
+	const timewait = "03:" // the timer of a socket that is reduced to a minimum
+	waitFor(t, name, func() bool {
 		for _, table := range []string{"tcp", "tcp6"} {
 			text, err := os.ReadFile("/proc/thread-self/net/" + table)
 			if err != nil {
@@ -147,7 +154,7 @@ func (r *rig) closeServerFirst(t *testing.T, c *connection) {
 			}
 			for _, line := range strings.Split(string(text), "\n") {
 				words := strings.Fields(line)
-				if len(words) > 3 && strings.HasSuffix(words[1], ":0050") && words[3] == "06" {
+				if len(words) > 5 && strings.HasSuffix(words[1], ":0050") && words[3] == state && strings.HasPrefix(words[5], timewait) {
 					return true
 				}
 			}

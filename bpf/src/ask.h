@@ -60,13 +60,23 @@ static __noinline __u64 ask_mac(struct ov_key *key, struct ask *a)
 	return sip_end(&s, 0, 56);
 }
 
+/* The server has closed, and the client has not: of such a socket the kernel keeps what
+ * it keeps of one in TIME_WAIT. */
+static __always_inline bool is_half_closed(struct bpf_sock *sk)
+{
+	struct tcp_timewait_sock *tw = bpf_skc_to_tcp_timewait_sock(sk);
+
+	return tw && BPF_CORE_READ(tw, tw_sk.tw_substate) == TCP_FIN_WAIT2;
+}
+
 /* Does this kernel have a socket for the flow that could answer its client?
  * Neither a listener nor TIME_WAIT can. */
 static __noinline bool has_socket(struct __sk_buff *skb, struct ask *a)
 {
 	struct bpf_sock_tuple tuple = {};
-	__u32 size = sizeof(tuple.ipv6), state;
+	__u32 size = sizeof(tuple.ipv6);
 	struct bpf_sock *sk;
+	bool has;
 
 	if (is_v4(&a->client)) {
 		size = sizeof(tuple.ipv4);
@@ -83,9 +93,9 @@ static __noinline bool has_socket(struct __sk_buff *skb, struct ask *a)
 	sk = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
 		return false;
-	state = sk->state;
+	has = sk->state == TCP_TIME_WAIT ? is_half_closed(sk) : sk->state != TCP_LISTEN;
 	bpf_sk_release(sk);
-	return state != TCP_LISTEN && state != TCP_TIME_WAIT;
+	return has;
 }
 
 /* The key that the question names, or NULL; three epochs are in force. */

@@ -120,10 +120,11 @@ static __always_inline enum reason on_young(struct __sk_buff *skb, struct ov_con
 	return REASON_ADOPTED_YOUNG;
 }
 
-/* The segment finishes a handshake: that is when the owner is known for sure. */
+/* The segment finishes a handshake: that is when the owner is known for sure. Where we
+ * act, it is remembered even if we don't watch that owner: what follows would be a stray. */
 static __always_inline enum reason on_named(struct __sk_buff *skb, struct ov_config *cfg,
 					    struct segment *seg, struct ov_guarded *g,
-					    __u32 owner, bool watch)
+					    __u32 owner, __u32 slot, bool watch)
 {
 	if (g && g->owner != cfg->self && is_double(g, seg->seq - 1, owner))
 		violated(VIOLATION_DOUBLE_OWNER);
@@ -132,7 +133,7 @@ static __always_inline enum reason on_named(struct __sk_buff *skb, struct ov_con
 		g->isn = seg->seq - 1;
 		g->flags |= GUARD_NAMED;
 		note(skb, seg, g);
-	} else if (g || watch) {
+	} else if (g || watch || acts_for(cfg, UNDECIDED, slot)) {
 		record(skb, seg, owner, GUARD_NAMED | (seg->payload || seg->fin ? GUARD_DATA : 0));
 	}
 	return REASON_FOREIGN;
@@ -221,7 +222,7 @@ __noinline int guard_segment(struct __sk_buff *skb, struct ov_config *cfg, struc
 		return on_mid_stream(skb, cfg, seg, g, slot, watch == WATCH_ALL);
 	if (acts_for(cfg, owner, slot))
 		return on_young(skb, cfg, seg, g, owner);
-	return on_named(skb, cfg, seg, g, owner, watch == WATCH_ALL || watch == owner);
+	return on_named(skb, cfg, seg, g, owner, slot, watch == WATCH_ALL || watch == owner);
 }
 
 /* A segment of another node's connection, which was to be dropped for `reason`. Gives

@@ -277,6 +277,7 @@ struct tcp_sock {
 
 struct inet_timewait_sock {
 	struct sock_common __tw_common;
+	unsigned char tw_substate;
 };
 
 struct tcp_timewait_sock {
