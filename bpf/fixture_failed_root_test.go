@@ -257,6 +257,16 @@ func TestFixtureCondemn(t *testing.T) {
 			r.expect(t, frame, ReasonForeign)
 			r.forgetAll(t)
 		})
+		r.run(t, f.name+" in use again", func(t *testing.T) {
+			r.expect(t, f.segment(webPort, f.first(rigThird)), ReasonForeign)
+			r.check(r.f.Condemn(flow, rigOther))
+			r.expectGuarded(t, f.record(rigThird))
+			r.check(r.f.Condemn(flow, rigThird))
+			want := f.record(rigThird)
+			want.Data = true
+			r.expectGuarded(t, want)
+			r.forgetAll(t)
+		})
 	}
 	if err := r.f.Condemn([]Flow{{}}, topology.Undecided); err == nil {
 		t.Error("condemned to nobody")

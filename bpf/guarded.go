@@ -103,7 +103,8 @@ func (f Flow) key() onevipOvFlow {
 // Condemn says whose these connections are, since a failed node's record or the other
 // nodes' answers told so. The next segment of their clients is answered with a RST
 // if that node has failed and this one acts for it (SetFailed). A flow that a living
-// node has can be given to it likewise: it is no stray then.
+// node has can be given to it likewise: it is no stray then. A flow whose client has
+// named another node, by a valid cookie, stays that one's: the tuple is in use again.
 func (f *Filter) Condemn(flows []Flow, owner topology.NodeID) error {
 	if !owner.Valid() {
 		return fmt.Errorf("owner %d: want 1..%d", owner, topology.MaxNodeID)
@@ -115,6 +116,9 @@ func (f *Filter) Condemn(flows []Flow, owner topology.NodeID) error {
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("read the record of %s: %w", flow, err)
 		}
+		if g.namesOther(owner) {
+			continue
+		}
 		if g.Owner != uint8(owner) {
 			g.Flags &^= guardNamed // no cookie said so
 		}
@@ -125,6 +129,11 @@ func (f *Filter) Condemn(flows []Flow, owner topology.NodeID) error {
 		}
 	}
 	return nil
+}
+
+// namesOther tells whether the client named a node, and not this one.
+func (g onevipOvGuarded) namesOther(owner topology.NodeID) bool {
+	return g.Flags&guardNamed != 0 && g.Owner != uint8(topology.Undecided) && g.Owner != uint8(owner)
 }
 
 // Forget removes the records of these connections. It is no error if there are none.
