@@ -197,6 +197,20 @@ func TestFixtureGuardRoles(t *testing.T) {
 	}
 }
 
+// A segment to a port without a service leaves no record, and is nobody's stray.
+func TestFixtureGuardOfNoService(t *testing.T) {
+	r := newRig(t)
+	r.setRoles(t, rigThird, rigSelf)
+	r.setFailed(t, rigOther)
+	for _, f := range families {
+		stranger := layers.TCP{ACK: true, Seq: 90000, Ack: 80000}
+		r.expect(t, f.segment(noPort, stranger), ReasonForeign)
+		r.expectUnguarded(t)
+		r.expect(t, f.segment(quietPort, stranger), ReasonStray)
+		r.forgetAll(t)
+	}
+}
+
 // A primary that acts for its secondary remembers whom a client named, though it guards
 // nobody else's: what follows is no stray.
 func TestFixtureActingPrimary(t *testing.T) {

@@ -156,7 +156,8 @@ static __always_inline enum reason stray(struct segment *seg, struct ov_guarded 
 	return REASON_STRAY;
 }
 
-/* Any other segment: the record says whose it is, if there is one. */
+/* Any other segment: the record says whose it is, if there is one. None is made for a
+ * port without a service, or any stranger's ACKs would evict others. */
 static __always_inline enum reason on_mid_stream(struct __sk_buff *skb, struct ov_config *cfg,
 						 struct segment *seg, struct ov_guarded *g,
 						 __u32 slot, bool watch)
@@ -167,7 +168,7 @@ static __always_inline enum reason on_mid_stream(struct __sk_buff *skb, struct o
 		g = NULL; /* the tuple was used again, and we missed the beginning */
 	if (g) {
 		note(skb, seg, g);
-	} else if (watch || acting) {
+	} else if ((watch || acting) && service_of(&seg->flow)) {
 		record(skb, seg, UNDECIDED, GUARD_DATA);
 		g = bpf_map_lookup_elem(&guarded, &seg->flow);
 	}
