@@ -165,7 +165,11 @@ func (b *benchmark) makeCases(recipes []caseRecipe) ([]runCase, error) {
 
 func (b *benchmark) setPrimary(id topology.NodeID) error { return b.setRoles(id, 0) }
 
+// setRoles has nobody's table go before: a secondary of the table before still guards.
 func (b *benchmark) setRoles(primary, secondary topology.NodeID) error {
+	if err := b.f.SetSlots(make([]Slot, topology.SlotCount)); err != nil {
+		return err
+	}
 	table := make([]Slot, topology.SlotCount)
 	for i := range table {
 		table[i] = Slot{Primary: primary, Secondary: secondary}

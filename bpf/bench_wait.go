@@ -19,8 +19,7 @@ func (b *benchmark) waitRound(first, n int) (out [2]sample, err error) {
 		return out, err
 	}
 	defer func() {
-		// Twice: a secondary of the table before still guards.
-		err = errors.Join(err, b.setPrimary(benchSelf), b.setPrimary(benchSelf), b.f.SetSpeculation(Speculation{Off: true}))
+		err = errors.Join(err, b.setPrimary(benchSelf), b.f.SetSpeculation(Speculation{Off: true}))
 	}()
 	var syns, answers [][]byte
 	for i := range n {

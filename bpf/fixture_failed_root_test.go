@@ -306,8 +306,7 @@ func TestFixtureStoodDown(t *testing.T) {
 // Strays are told to the agent, once a second and connection at most.
 func TestFixtureStrayNotices(t *testing.T) {
 	r := newRig(t)
-	r.roles(t, Slot{Primary: rigOther, Secondary: rigThird}) // acting is no role
-	r.roles(t, Slot{Primary: rigOther, Secondary: rigThird})
+	r.setRoles(t, rigOther, rigThird) // acting is no role
 	notices := r.readNotices(t)
 	for _, f := range families {
 		frame := f.segment(webPort, layers.TCP{ACK: true, Seq: 70000, Ack: 80000})

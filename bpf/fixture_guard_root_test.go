@@ -12,12 +12,11 @@ import (
 	"github.com/onevip/onevip/topology"
 )
 
-// setRoles gives all slots to these, twice: the table of before has a say as well.
+// setRoles gives all slots to these, and before to nobody: that table has a say as well.
 func (r *rig) setRoles(t testing.TB, primary, secondary topology.NodeID) {
 	t.Helper()
-	for range 2 {
-		r.roles(t, Slot{Primary: primary, Secondary: secondary})
-	}
+	r.roles(t, Slot{})
+	r.roles(t, Slot{Primary: primary, Secondary: secondary})
 }
 
 // guarded is what the records of these owners say.
@@ -230,16 +229,24 @@ func TestFixtureActingPrimary(t *testing.T) {
 	}
 }
 
-// A slot that moved is watched by those of before too, until the next table comes.
+// A slot that moved is watched by those of before too, until other roles come: neither
+// the same table again nor a new agent ends that.
 func TestFixtureGuardOfMovedSlots(t *testing.T) {
 	r := newRig(t)
 	f := families[1]
 	r.setRoles(t, rigThird, rigSelf)
-	r.setPrimary(t, rigOther)
-	r.expect(t, f.segment(webPort, f.first(rigOther)), ReasonForeign)
-	r.expectGuarded(t, f.record(rigOther))
-	r.forgetAll(t)
-	r.setPrimary(t, rigOther)
+	moved := Slot{Primary: rigOther, Former: rigThird}
+	for _, table := range []Slot{moved, moved, {Primary: rigOther}} {
+		r.roles(t, table)
+		r.expect(t, f.segment(webPort, f.first(rigOther)), ReasonForeign)
+		r.expectGuarded(t, f.record(rigOther))
+		r.forgetAll(t)
+		r.check(r.f.adoptConfig())
+		if r.f.slots.Former[0] != uint8(table.Former) || r.f.before.Secondary[0] != uint8(rigSelf) {
+			t.Fatalf("former primary %d, secondary of before %d: want %d, %d", r.f.slots.Former[0], r.f.before.Secondary[0], table.Former, rigSelf)
+		}
+	}
+	r.setPrimary(t, rigThird)
 	r.expect(t, f.segment(webPort, f.first(rigOther)), ReasonForeign)
 	r.expectUnguarded(t)
 }

@@ -107,7 +107,8 @@ func siphashKey(epoch uint32, raw [16]byte) onevipOvKey {
 }
 
 // SetSlots installs the whole slot table at once. len(table) is
-// topology.SlotCount.
+// topology.SlotCount. The primaries and secondaries that it replaces still guard
+// (setWatch) until others replace these.
 func (f *Filter) SetSlots(table []Slot) error {
 	if len(table) != topology.SlotCount {
 		return fmt.Errorf("slot table has %d entries, want %d", len(table), topology.SlotCount)
@@ -118,6 +119,9 @@ func (f *Filter) SetSlots(table []Slot) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if slots.Primary == f.slots.Primary && slots.Secondary == f.slots.Secondary {
+		return f.setFormer(slots)
+	}
 	next := 1 - f.globals.Slots&1
 	if err := f.objs.Slots.Put(next, &slots); err != nil {
 		return fmt.Errorf("write slots %d: %w", next, err)
@@ -125,6 +129,16 @@ func (f *Filter) SetSlots(table []Slot) error {
 	f.before, f.slots = f.slots, slots
 	f.setWatch()
 	return f.applyWith(next)
+}
+
+// setFormer writes a table with the roles of the one in force over that, so that the
+// other bank still has those of before. The caller holds f.mu.
+func (f *Filter) setFormer(slots onevipOvSlots) error {
+	if err := f.objs.Slots.Put(f.globals.Slots, &slots); err != nil {
+		return fmt.Errorf("write slots %d: %w", f.globals.Slots, err)
+	}
+	f.slots = slots
+	return nil
 }
 
 // SetServices makes exactly these services known. New ones are in the map before
