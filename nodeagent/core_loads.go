@@ -135,6 +135,35 @@ func sayFailOpen(service topology.ServiceName, open bool, nodes int) action {
 	return say{slog.LevelInfo, "a node is healthy again, or none is heard: unhealthy nodes are not picked", []any{"service", service, "nodes", nodes}}
 }
 
+// firstLoads replaces the load tables of a node that was taken back, until it has
+// listened: they list its former id, and others that are dead by now.
+func (c *core) firstLoads(now time.Time) (out []action) {
+	for _, s := range c.services() {
+		book := c.loads[s.ID]
+		if book == nil || book.service.Name != s.Name {
+			continue // it is new
+		}
+		if table := c.firstTable(c.standings(now, s), c.counts[s.ID]); len(table) > 0 {
+			out = append(out, book.write(table)...)
+		}
+	}
+	return out
+}
+
+// firstTable lists who can be picked as far as is known, else all that are up: a
+// table without a node would leave SYNs unanswered. Nothing is in flight yet.
+func (c *core) firstTable(standings []standing, totals bpf.Counts) (table []bpf.Load) {
+	up := aliveNodes(c.view)
+	standings = slices.DeleteFunc(standings, func(st standing) bool { return !up[st.node] })
+	known := slices.ContainsFunc(standings, func(st standing) bool { return st.exclusion == pickable })
+	for _, st := range standings {
+		if st.exclusion == pickable || !known {
+			table = append(table, bpf.Load{Node: st.node, Weight: st.weight, Active: st.active, Settled: totals.Assigned[st.node]})
+		}
+	}
+	return table
+}
+
 // write asks for what the kernel does not have yet.
 func (b *loadBook) write(table []bpf.Load) (out []action) {
 	if !b.written || !slices.Equal(table, b.table) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/onevip/onevip/bpf"
 	"github.com/onevip/onevip/state"
 	"github.com/onevip/onevip/topology"
 )
@@ -93,14 +94,20 @@ func (c *core) onStoodDown(now time.Time, ev stoodDown) []action {
 }
 
 // rise makes the node begin anew when it was taken back: it listens first, and
-// all that it wants is brought into the kernel again.
+// all that it wants is brought into the kernel again. If there are programs in the
+// kernel, their load tables are of before the failure.
 func (c *core) rise(now time.Time, as topology.NodeID) []action {
 	if !c.fall.down() {
 		return nil
 	}
+	programmed := c.installed || c.fall.cleared >= c.fall.epoch
 	c.fall = fall{cleared: c.fall.cleared}
-	c.want, c.listening = tables{}, now.Add(c.patience())
-	return []action{say{slog.LevelInfo, "this node is taken back under another id", []any{"node_id", as}}}
+	c.want, c.listening = tables{self: bpf.Self{ID: as}}, now.Add(c.patience())
+	out := []action{say{slog.LevelInfo, "this node is taken back under another id", []any{"node_id", as}}}
+	if programmed {
+		out = append(out, c.firstLoads(now)...)
+	}
+	return out
 }
 
 // warning is what the record says of it; nil: the node stands.

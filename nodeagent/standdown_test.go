@@ -78,7 +78,7 @@ func TestATakenBackNodeBeginsAnew(t *testing.T) {
 	}
 	none[setLoads](t, s.beat()) // it listens first
 	s.now = s.now.Add(300 * time.Millisecond)
-	s.hear()
+	s.hear(func(h *heartbeat) { h.Services[0].Active = 3 })
 	table := one[setLoads](t, s.beat()).table
 	if !slices.Equal(listed(table), []topology.NodeID{3, 2}) && !slices.Equal(listed(table), []topology.NodeID{2, 3}) {
 		t.Errorf("lists %v, want 2 and 3", listed(table))
@@ -87,6 +87,67 @@ func TestATakenBackNodeBeginsAnew(t *testing.T) {
 	if got := one[standDown](t, s.see(failedView(8, 100))).epoch; got != 8 {
 		t.Errorf("stands down for failure %d, want 8", got)
 	}
+}
+
+// The load tables in the kernel are of before the failure: no slot may be served by
+// them under the new id.
+func TestATakenBackNodePicksNobodyThatIsDead(t *testing.T) {
+	addDead := func(v *state.View) {
+		v.Nodes["n4"] = state.Node{Schema: state.Schema, Name: "n4", ID: 4, State: state.NodeFailed, Failure: 6, Weight: 1}
+		web := v.Services["web"]
+		web.Policy = topology.SourceHash
+		v.Services["web"] = web
+	}
+	view := func(v state.View) state.View { addDead(&v); return v }
+	for _, tt := range []struct {
+		name string
+		do   func(s *story)
+		want []topology.NodeID
+	}{
+		{"all are well", func(s *story) { s.hear() }, []topology.NodeID{2, 3}},
+		{"the other is ill", func(s *story) { s.hear(func(h *heartbeat) { h.Services[0].Healthy = false }) }, []topology.NodeID{3}},
+		{"none is known to be well", func(s *story) { s.core.health["web"].healthy = false }, []topology.NodeID{2, 3}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := runningStory(t, addDead)
+			s.n.Assigned[2] = 50
+			s.beat()
+			s.see(view(failedView(7, 100)))
+			s.step(stoodDown{epoch: 7})
+			tt.do(s)
+			out := s.see(view(backView(7)))
+			at := func(isIt func(action) bool) int { return slices.IndexFunc(out, isIt) }
+			loads := at(func(a action) bool { _, is := a.(setLoads); return is })
+			hash := at(func(a action) bool { _, is := a.(setSourceHash); return is })
+			slots := at(func(a action) bool { _, is := a.(install); return is })
+			if loads < 0 || hash < 0 || slots < max(loads, hash) {
+				t.Fatalf("loads, source-hash and slots come at %d, %d, %d", loads, hash, slots)
+			}
+			table := one[setLoads](t, out).table
+			if got := listed(table); !slices.Equal(got, tt.want) {
+				t.Errorf("lists %v, want %v", got, tt.want)
+			}
+			if table[0].Node == 2 && table[0].Settled != 50 {
+				t.Errorf("of node 2 %d are settled, want all 50: nothing is in flight", table[0].Settled)
+			}
+			if rows := one[setSourceHash](t, out).table; slices.Contains(rows, 1) || slices.Contains(rows, 4) || !slices.Contains(rows, 3) {
+				t.Error("source-hash names a dead node, or not this one")
+			}
+		})
+	}
+}
+
+// An agent that was started while its node stands down finds programs with old tables.
+func TestAnAgentStartedInAFailureReplacesTheLoads(t *testing.T) {
+	s := newStory(t)
+	s.see(failedView(7, 100))
+	s.step(stoodDown{epoch: 7})
+	if got := listed(one[setLoads](t, s.see(backView(7))).table); !slices.Equal(got, []topology.NodeID{3}) {
+		t.Errorf("lists %v, want 3, which alone is known to be well", got)
+	}
+	s = newStory(t)
+	s.see(failedView(7, 99)) // of another boot: there are no programs
+	none[setLoads](t, s.see(backView(7)))
 }
 
 // What ended with an earlier boot left no sockets behind, and an id that must not
