@@ -396,3 +396,22 @@ func TestMetricsComeAndGo(t *testing.T) {
 		}
 	})
 }
+
+func TestAPulseDoesNotWaitForHeartbeats(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		v := testView()
+		v.Cluster.HeartbeatInterval = state.Duration(10 * time.Second)
+		b.apply(v)
+		m := b.start("n1", 100)
+		b.pass(time.Second)
+		pulses := func() (n int) {
+			m.filter.locked(func() { n, m.filter.pulses = m.filter.pulses, 0 })
+			return n
+		}
+		pulses()
+		b.pass(5 * time.Second)
+		if n := pulses(); n != 5 {
+			t.Errorf("%d pulses in 5 seconds without a heartbeat, want one each second", n)
+		}
+	})
+}

@@ -79,8 +79,7 @@ func (c *core) Step(now time.Time, ev event) []action {
 		c.loads[ev.service].forgetWritten()
 		return nil
 	case reportDue:
-		out := append(c.violations.take(ev.violations), c.report(true)...)
-		return append(out, c.clear(now)...)
+		return c.onSecond(now, ev)
 	case watchDue:
 		return c.onWatch(now)
 	case answered:
@@ -101,6 +100,16 @@ func (c *core) Step(now time.Time, ev event) []action {
 		return c.report(false)
 	}
 	return nil
+}
+
+// onSecond does what is due each second. The programs want a pulse, however far
+// apart heartbeats are.
+func (c *core) onSecond(now time.Time, ev reportDue) (out []action) {
+	if c.installed && !c.fall.down() {
+		out = append(out, pulse{})
+	}
+	out = append(out, c.violations.take(ev.violations)...)
+	return append(append(out, c.report(true)...), c.clear(now)...)
 }
 
 // onView takes what the store delivered. A View that comes with an error is the
@@ -274,7 +283,7 @@ func (c *core) beat(leaving bool) []action {
 	}
 	frames := h.encode(c.view.Heartbeat.Key, c.mtu)
 	c.sequence += uint64(len(frames))
-	return []action{send{frames}}
+	return []action{pulse{}, send{frames}}
 }
 
 func (c *core) serviceBeat(s state.Service, active uint32, adopted *[256]uint64) serviceBeat {

@@ -403,3 +403,19 @@ func TestServicesComeAndGo(t *testing.T) {
 		t.Errorf("a service that is gone is kept: %+v", got)
 	}
 }
+
+// Programs without a pulse for two seconds do not pick their own node; heartbeats may
+// be ten seconds apart.
+func TestTheProgramsAreToldEachSecondThatTheAgentLives(t *testing.T) {
+	s := newStory(t)
+	none[pulse](t, s.step(reportDue{}))
+	s.step(viewChanged{state.Update{View: testView()}})
+	none[pulse](t, s.step(reportDue{})) // there may be no filter yet
+	s.step(installed{epoch: 4})
+	one[pulse](t, s.step(reportDue{}))
+	one[pulse](t, s.beat())
+	s.see(failedView(7, 100))
+	none[pulse](t, s.step(reportDue{}))
+	s.see(backView(7))
+	one[pulse](t, s.step(reportDue{}))
+}

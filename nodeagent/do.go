@@ -25,6 +25,8 @@ func (a *agent) do(ctx context.Context, act action) {
 		a.wrote(ctx, act.service, a.installer.filter.SetSourceHash(act.service, act.table))
 	case send:
 		a.broadcast(act.frames)
+	case pulse:
+		a.pulse()
 	case ask:
 		a.ask(act.questions)
 	case setSuspected:
@@ -174,13 +176,16 @@ func (a *agent) clear(f filter, act standDown) stoodDown {
 	return done
 }
 
-// broadcast sends frames. That it fails, an interface being down, is said once.
-func (a *agent) broadcast(frames [][]byte) {
-	// The filter hears the heart too: without it, it does not pick this node.
+// pulse tells the filter that the agent lives: without it, it does not pick this node.
+func (a *agent) pulse() {
 	if err := a.installer.filter.Pulse(); err != nil {
 		a.metrics.tableErrors.Inc()
 		a.log.Error("the filter can not be told that the agent lives: it will not pick this node", "err", err)
 	}
+}
+
+// broadcast sends frames. That it fails, an interface being down, is said once.
+func (a *agent) broadcast(frames [][]byte) {
 	for _, f := range frames {
 		err := a.wire.broadcast(f)
 		if err == nil {

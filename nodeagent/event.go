@@ -93,6 +93,8 @@ type (
 	}
 	// send broadcasts heartbeats.
 	send struct{ frames [][]byte }
+	// pulse tells the programs that the agent lives.
+	pulse struct{}
 	// ask sends questions to other nodes' programs.
 	ask struct{ questions []bpf.Question }
 	// setSuspected names the nodes that the programs shall not wait for.
@@ -133,6 +135,7 @@ func (install) isAction()       {}
 func (setLoads) isAction()      {}
 func (setSourceHash) isAction() {}
 func (send) isAction()          {}
+func (pulse) isAction()         {}
 func (ask) isAction()           {}
 func (setSuspected) isAction()  {}
 func (standDown) isAction()     {}

@@ -15,6 +15,7 @@ type failureTables struct {
 	cleared uint64
 	unheard [][]byte // given once
 	notices memoryNotices
+	pulses  int
 }
 
 // memoryNotices is a noticeReader.
@@ -58,8 +59,11 @@ func (f *memoryFilter) Unheard(time.Duration) (out [][]byte, err error) {
 	return out, nil
 }
 
-// Pulse is not noted: it comes with every heartbeat.
-func (f *memoryFilter) Pulse() error { return nil }
+// Pulse is only counted: it comes with every heartbeat.
+func (f *memoryFilter) Pulse() error {
+	f.locked(func() { f.pulses++ })
+	return nil
+}
 
 func (f *memoryFilter) Quiesce() error { return f.do("quiesce") }
 
