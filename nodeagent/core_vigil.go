@@ -72,8 +72,12 @@ func (c *core) onAnswer(now time.Time, a bpf.Answer) []action {
 	return append([]action{c.tellPresence(a.Asked)}, c.followSuspects()...)
 }
 
-// onSpeculated counts a SYN that this node answered in its primary's place.
+// onSpeculated counts a SYN that this node answered in its primary's place. A slot
+// may have got another primary since: nobody, or this node itself.
 func (c *core) onSpeculated(now time.Time, primary topology.NodeID) []action {
+	if primary == topology.Undecided || primary == c.want.self.ID {
+		return nil
+	}
 	if !c.watches(now) || !c.vigil.speculated(primary) {
 		return nil
 	}

@@ -175,6 +175,19 @@ func TestAPrimaryThatLeavesSYNsUnansweredIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+func TestOnlyAnotherIsSuspectedOfLeavingSYNsUnanswered(t *testing.T) {
+	for _, primary := range []topology.NodeID{topology.Undecided, 1} {
+		s := runningStory(t)
+		s.hear()
+		s.beat()
+		for range suspectAfter {
+			if out := s.step(speculated{primary}); len(out) > 0 {
+				t.Errorf("primary %d led to %+v", primary, out)
+			}
+		}
+	}
+}
+
 func TestFormerPrimariesAnswerUntilAllHaveTheTable(t *testing.T) {
 	s := runningStory(t, func(v *state.View) { *v = withAgents(*v, 4, 4) })
 	v := withAgents(testView(), 5, 4)
