@@ -14,11 +14,10 @@ import (
 
 // kernelCollector reads the filter's counters at each scrape.
 type kernelCollector struct {
-	mu       sync.Mutex   // guards all below
-	filter   filter       // nil: not loaded yet
-	notices  noticeReader // nil: not open yet
-	services map[topology.ServiceName]topology.ServiceID
-	nodes    map[topology.NodeID]topology.NodeName
+	mu      sync.Mutex   // guards all below
+	filter  filter       // nil: not loaded yet
+	notices noticeReader // nil: not open yet
+	labels  labels
 }
 
 var (
@@ -69,12 +68,12 @@ func (k *kernelCollector) setNames(v state.View) (gone []topology.ServiceName) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for name := range k.services {
+	for name := range k.labels.services {
 		if _, there := services[name]; !there {
 			gone = append(gone, name)
 		}
 	}
-	k.services, k.nodes = services, nodes
+	k.labels = labels{services, nodes}
 	return gone
 }
 
@@ -86,76 +85,89 @@ func (k *kernelCollector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
+// labels are what the filter's numbers are called by. A value: setNames replaces it.
+type labels struct {
+	services map[topology.ServiceName]topology.ServiceID
+	nodes    map[topology.NodeID]topology.NodeName
+}
+
+// sources gives what there is to read. The agent's loop waits for the lock, and
+// reading takes its time.
+func (k *kernelCollector) sources() (filter, noticeReader, labels) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.filter, k.notices, k.labels
+}
+
 // Collect is prometheus.Collector. A counter that can't be read is reported as
 // invalid: the scrape fails loudly.
 func (k *kernelCollector) Collect(ch chan<- prometheus.Metric) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.filter == nil {
+	f, notices, labels := k.sources()
+	if f == nil {
 		return
 	}
-	if k.notices != nil {
-		ch <- prometheus.MustNewConstMetric(staleDesc, prometheus.CounterValue, float64(k.notices.Stale()))
+	if notices != nil {
+		ch <- prometheus.MustNewConstMetric(staleDesc, prometheus.CounterValue, float64(notices.Stale()))
 	}
-	reasons, err := k.filter.Reasons()
+	reasons, err := f.Reasons()
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(packetsDesc, err)
 	}
 	for reason, n := range reasons {
 		ch <- prometheus.MustNewConstMetric(packetsDesc, prometheus.CounterValue, float64(n), reason)
 	}
-	k.collectGuard(ch, reasons)
-	for name, id := range k.services {
-		n, err := k.filter.Counts(id)
+	labels.collectGuard(ch, f, reasons)
+	for name, id := range labels.services {
+		n, err := f.Counts(id)
 		if err != nil {
 			ch <- prometheus.NewInvalidMetric(activeDesc, err)
 			continue
 		}
-		k.collectService(ch, name, &n)
+		labels.collectService(ch, name, &n)
 	}
 }
 
-func (k *kernelCollector) collectService(ch chan<- prometheus.Metric, name topology.ServiceName, n *bpf.Counts) {
+func (l labels) collectService(ch chan<- prometheus.Metric, name topology.ServiceName, n *bpf.Counts) {
 	ch <- prometheus.MustNewConstMetric(activeDesc, prometheus.GaugeValue, float64(n.Active), string(name))
 	for id := range n.Adopted {
 		if total := n.Adopted[id]; total > 0 {
-			ch <- prometheus.MustNewConstMetric(adoptedDesc, prometheus.CounterValue, float64(total), string(name), k.nodeLabel(id))
+			ch <- prometheus.MustNewConstMetric(adoptedDesc, prometheus.CounterValue, float64(total), string(name), l.nodeLabel(id))
 		}
 		if total := n.Assigned[id]; total > 0 {
-			ch <- prometheus.MustNewConstMetric(assignedDesc, prometheus.CounterValue, float64(total), string(name), k.nodeLabel(id))
+			ch <- prometheus.MustNewConstMetric(assignedDesc, prometheus.CounterValue, float64(total), string(name), l.nodeLabel(id))
 		}
 	}
 }
 
 // collectGuard reports what this node does for others.
-func (k *kernelCollector) collectGuard(ch chan<- prometheus.Metric, reasons map[string]uint64) {
+func (l labels) collectGuard(ch chan<- prometheus.Metric, f filter, reasons map[string]uint64) {
 	orphans := reasons[bpf.ReasonResetOrphan.String()] + reasons[bpf.ReasonResetYoung.String()]
 	ch <- prometheus.MustNewConstMetric(orphansDesc, prometheus.CounterValue, float64(orphans))
 	young := reasons[bpf.ReasonAdoptedYoung.String()]
 	ch <- prometheus.MustNewConstMetric(youngDesc, prometheus.CounterValue, float64(young))
-	violations, err := k.filter.Violations()
+	violations, err := f.Violations()
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(violationsDesc, err)
 	}
 	for invariant, n := range violations {
 		ch <- prometheus.MustNewConstMetric(violationsDesc, prometheus.CounterValue, float64(n), invariant)
 	}
-	guarded, err := k.guarded()
+	guarded, err := countGuarded(f)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(guardedDesc, err)
 	}
 	for owner, n := range guarded {
-		ch <- prometheus.MustNewConstMetric(guardedDesc, prometheus.GaugeValue, float64(n), k.ownerLabel(owner))
+		ch <- prometheus.MustNewConstMetric(guardedDesc, prometheus.GaugeValue, float64(n), l.ownerLabel(owner))
 	}
 }
 
-// guarded counts the records of other nodes' connections by owner.
-func (k *kernelCollector) guarded() (map[topology.NodeID]int, error) {
+// countGuarded counts the records of other nodes' connections by owner.
+func countGuarded(f filter) (map[topology.NodeID]int, error) {
 	owners := make([]topology.NodeID, 0, topology.MaxNodeID+1)
 	for id := range topology.MaxNodeID + 1 {
 		owners = append(owners, id)
 	}
-	records, err := k.filter.Guarded(owners...)
+	records, err := f.Guarded(owners...)
 	if err != nil {
 		return nil, err
 	}
@@ -167,16 +179,16 @@ func (k *kernelCollector) guarded() (map[topology.NodeID]int, error) {
 }
 
 // ownerLabel is nodeLabel, or unknown.
-func (k *kernelCollector) ownerLabel(id topology.NodeID) string {
+func (l labels) ownerLabel(id topology.NodeID) string {
 	if id == topology.Undecided {
 		return "unknown"
 	}
-	return k.nodeLabel(int(id))
+	return l.nodeLabel(int(id))
 }
 
 // nodeLabel is the node's name, or its id where it has none any more.
-func (k *kernelCollector) nodeLabel(id int) string {
-	if name, ok := k.nodes[topology.NodeID(id)]; ok {
+func (l labels) nodeLabel(id int) string {
+	if name, ok := l.nodes[topology.NodeID(id)]; ok {
 		return string(name)
 	}
 	return topology.NodeID(id).String()
