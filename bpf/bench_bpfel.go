@@ -94,7 +94,8 @@ type benchOvConfig struct {
 	Delay      uint64
 	Speculates uint32
 	Mac        [6]uint8
-	Pad        [6]uint8
+	Pad        [2]uint8
+	Spread     uint32
 	Watch      [1024]uint8
 }
 

@@ -47,7 +47,7 @@ func TestFixtureNodeWithoutPulse(t *testing.T) {
 			rt.Fatal(err)
 		}
 		for range rapid.IntRange(1, 5).Draw(rt, "burst") {
-			want := scheduler.Pick(policy, candidates(others, &assigned))
+			want := scheduler.Pick(policy, r.candidates(others, &assigned))
 			if want == topology.Undecided {
 				want = rigSelf
 			}

@@ -50,11 +50,12 @@ func drawLoads(t *rapid.T) ([]Load, [256]uint64) {
 }
 
 // candidates is what the oracle is asked with.
-func candidates(loads []Load, assigned *[256]uint64) []scheduler.Candidate {
+func (r *rig) candidates(loads []Load, assigned *[256]uint64) []scheduler.Candidate {
 	out := make([]scheduler.Candidate, len(loads))
 	for i, l := range loads {
 		out[i] = scheduler.Candidate{
 			Node: l.Node, Weight: l.Weight, Active: l.Active, Settled: l.Settled, Base: l.Base, Assigned: assigned[l.Node],
+			Spread: r.f.config.Spread,
 		}
 	}
 	return out
@@ -67,6 +68,10 @@ func TestFixtureOwnersAgreeWithScheduler(t *testing.T) {
 		policy := rapid.SampledFrom([]topology.Policy{topology.LeastConnection, topology.RoundRobin}).Draw(rt, "policy")
 		loads, assigned := drawLoads(rt)
 		f := rapid.SampledFrom(families).Draw(rt, "family")
+		r.f.config.Spread = rapid.SampledFrom([]uint32{1, 2, 4, 64, scheduler.MaxSpread}).Draw(rt, "spread")
+		if err := r.f.applyConfig(); err != nil {
+			rt.Fatal(err)
+		}
 		r.setPolicy(rt, policy)
 		if err := r.f.SetLoads(webService, loads); err != nil {
 			rt.Fatal(err)
@@ -75,7 +80,7 @@ func TestFixtureOwnersAgreeWithScheduler(t *testing.T) {
 			rt.Fatal(err)
 		}
 		for range rapid.IntRange(1, 20).Draw(rt, "burst") {
-			want := scheduler.Pick(policy, candidates(loads, &assigned))
+			want := scheduler.Pick(policy, r.candidates(loads, &assigned))
 			r.expectOwner(t, rt, f, rapid.Uint16().Draw(rt, "port"), want)
 			assigned[want]++
 		}

@@ -82,7 +82,8 @@ type onevipOvConfig struct {
 	Delay      uint64
 	Speculates uint32
 	Mac        [6]uint8
-	Pad        [6]uint8
+	Pad        [2]uint8
+	Spread     uint32
 	Watch      [1024]uint8
 }
 

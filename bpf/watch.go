@@ -14,6 +14,7 @@ const (
 // one that says who acts on a failure, and its guards must see until then whether
 // clients send data. The caller holds f.mu.
 func (f *Filter) setWatch() {
+	f.config.Spread = spreadOf(&f.slots, uint8(f.config.Self))
 	self := uint8(f.config.Self)
 	for slot := range f.config.Watch {
 		watch := watchedIn(&f.slots, slot, self)

@@ -18,16 +18,25 @@ type Candidate struct {
 	Assigned, Settled uint64
 	// Base is what Assigned was when the shares were last made equal.
 	Base uint64
+	// Spread is how many schedulers assign as this one does, which see the same
+	// loads at the same time: what is in flight from this one is from each of them.
+	// Else all would make up for one difference at once, each the whole of it. 0 is 1.
+	Spread uint32
 }
 
 // maxTerm bounds both numerators, so that a product with a 16-bit weight fits
 // in 64 bits: the eBPF has no wider multiplication.
 const maxTerm = 1<<48 - 1
 
+// MaxSpread is the largest Spread: each slot has a scheduler of its own.
+const MaxSpread = topology.SlotCount
+
 // load is the connections that the node has or is about to have:
-// Active + (Assigned - Settled), the difference not below 0, the sum at most maxTerm.
+// Active + Spread * (Assigned - Settled), the difference not below 0 and at most
+// maxTerm / MaxSpread, the sum at most maxTerm.
 func (c Candidate) load() uint64 {
-	return min(uint64(c.Active)+min(monus(c.Assigned, c.Settled), maxTerm), maxTerm)
+	inFlight := min(monus(c.Assigned, c.Settled), maxTerm/MaxSpread)
+	return min(uint64(c.Active)+uint64(max(1, c.Spread))*inFlight, maxTerm)
 }
 
 // share is what the node got of this scheduler's assignments since Base:

@@ -172,3 +172,19 @@ func assign(candidates []Candidate, id topology.NodeID) {
 		}
 	}
 }
+
+// Of two nodes one has four connections more. A lone scheduler makes up for them by
+// four picks; one of four like it by one, for the others do the same.
+func TestSpreadSharesTheMakingUp(t *testing.T) {
+	for spread, want := range map[uint32]int{0: 4, 1: 4, 2: 2, 4: 1} {
+		nodes := []Candidate{{Node: 1, Weight: 1, Active: 4, Spread: spread}, {Node: 2, Weight: 1, Spread: spread}}
+		got := 0
+		for Pick(topology.LeastConnection, nodes) == 2 {
+			nodes[1].Assigned++
+			got++
+		}
+		if got != want {
+			t.Errorf("spread %d: %d picks make up for 4, want %d", spread, got, want)
+		}
+	}
+}

@@ -43,6 +43,7 @@ struct tournament {
 	struct ov_tree *tree;
 	struct standing best;
 	__u32 ignore_load;
+	__u32 spread; /* what we assigned, others assigned too: see scheduler.Candidate */
 	__u32 absent; /* a node that is not to be picked; UNDECIDED: none */
 	__u32 place;  /* where `winner` stands */
 	__u32 winner; /* index into loads->nodes */
@@ -65,7 +66,10 @@ static __always_inline void judge(struct tournament *t, __u32 i, struct standing
 
 	s->weight = n->weight;
 	s->share = clamped_diff(assigned, n->base);
-	s->load = t->ignore_load ? 0 : n->active + clamped_diff(assigned, n->settled);
+	s->load = clamped_diff(assigned, n->settled);
+	if (s->load > MAX_LOAD / SLOT_COUNT)
+		s->load = MAX_LOAD / SLOT_COUNT;
+	s->load = t->ignore_load ? 0 : n->active + t->spread * s->load;
 	if (s->load > MAX_LOAD)
 		s->load = MAX_LOAD;
 }
@@ -237,6 +241,7 @@ static __always_inline __u32 pick_by_source(struct ov_by_node *assigned, __u32 i
 static __noinline __u32 pick_owner(struct ov_service *svc, struct ov_flow *flow)
 {
 	struct tournament t = { .absent = absentee() };
+	struct ov_config *cfg = get_config();
 	__u32 id = svc->id, other;
 
 	t.loads = bpf_map_lookup_elem(&loads, &id);
@@ -246,6 +251,7 @@ static __noinline __u32 pick_owner(struct ov_service *svc, struct ov_flow *flow)
 		return UNDECIDED;
 	if (svc->policy == POLICY_SOURCE_HASH)
 		return pick_by_source(t.assigned, id, flow, t.absent);
+	t.spread = cfg ? cfg->spread : 1;
 	t.ignore_load = svc->policy == POLICY_ROUND_ROBIN;
 	other = t.absent != UNDECIDED ? pick_other(&t) : UNDECIDED;
 	if (other != UNDECIDED)

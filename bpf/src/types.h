@@ -84,7 +84,8 @@ struct ov_config {
 	__u64 delay;	  /* in nanoseconds: how long a secondary waits for its primary */
 	__u32 speculates; /* 0: a secondary does not answer */
 	__u8 mac[6];	  /* of our interface */
-	__u8 pad[6];
+	__u8 pad[2];
+	__u32 spread;	  /* schedulers that assign as this node does, 1 to SLOT_COUNT */
 	__u8 watch[SLOT_COUNT]; /* whose connections this node guards, by slot; watch.go */
 };
 
