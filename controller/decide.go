@@ -25,9 +25,11 @@ type Input struct {
 	// LoadsAt is the earliest time for the next write of load summaries.
 	LoadsAt time.Time
 	// Down are the nodes whose port on the switch has no carrier; Away are the
-	// switches that are not connected, whose ports are not known.
+	// switches that are not connected, whose ports are not known; Back is since
+	// when the others are.
 	Down map[topology.NodeName]bool
 	Away map[topology.SwitchName]bool
+	Back map[topology.SwitchName]time.Time
 	// Fenced are the failures, by epoch, whose fence is in force at the node's switch.
 	Fenced map[uint64]bool
 	// Elected: this leader has just been elected, which is an event.

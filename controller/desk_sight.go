@@ -4,6 +4,7 @@ package controller
 
 import (
 	"slices"
+	"time"
 
 	"github.com/onevip/onevip/state"
 	"github.com/onevip/onevip/topology"
@@ -13,6 +14,7 @@ import (
 type sight struct {
 	down   map[topology.NodeName]bool
 	away   map[topology.SwitchName]bool
+	back   map[topology.SwitchName]time.Time
 	fenced map[uint64]bool
 }
 
@@ -20,13 +22,14 @@ type sight struct {
 func (d *desk) look() sight {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	seen := sight{map[topology.NodeName]bool{}, map[topology.SwitchName]bool{}, map[uint64]bool{}}
+	seen := sight{map[topology.NodeName]bool{}, map[topology.SwitchName]bool{}, map[topology.SwitchName]time.Time{}, map[uint64]bool{}}
 	for _, sw := range d.cluster.Switches {
 		s, connected := d.stations[sw.Name]
 		if !connected {
 			seen.away[sw.Name] = true
 			continue
 		}
+		seen.back[sw.Name] = s.since
 		down := s.downPorts()
 		for _, node := range d.cluster.Nodes {
 			if node.Switch == sw.Name && down[node.Port] {

@@ -102,6 +102,8 @@ const (
 	LastNode     WarningReason = "last-node"
 	NotFenced    WarningReason = "not-fenced"
 	NodeFlaps    WarningReason = "node-flaps"
+	NobodyHears  WarningReason = "nobody-hears" // nor do those who suspect it hear each other
+	SwitchAway   WarningReason = "switch-away"  // one other suspects it, and the switch was not connected then
 )
 
 // Warning is something that stays until somebody acts. Warnings can be compared.

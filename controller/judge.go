@@ -11,9 +11,9 @@ import (
 	"github.com/onevip/onevip/topology"
 )
 
-// heardAfter is how many heartbeats' silences a node that is back is given, until
-// what it says of others, and others of it, counts: before, both may be from
-// the time when it was away.
+// heardAfter is how many heartbeats' silences a node or a switch that is back is
+// given, until what the node says of others, and others of it, or what is said at
+// the switch, counts: before, it may be from the time when it was away.
 const heardAfter = 2
 
 // verdict is why a node is declared dead.
@@ -26,6 +26,7 @@ type verdict struct {
 type subject struct {
 	name        topology.NodeName
 	id          topology.NodeID
+	at          topology.SwitchName
 	incarnation string
 	state       state.NodeState     // as it is unless it fails now
 	reason      state.FailureReason // of the failure that it is not back from
@@ -47,6 +48,7 @@ func newJudge(in Input, ids map[topology.NodeName]topology.NodeID, returning map
 	j := &judge{Input: in, verdicts: map[topology.NodeName]verdict{}}
 	for _, config := range in.Config.Nodes {
 		if s, judged := j.subject(config.Name, ids[config.Name], returning[config.Name]); judged {
+			s.at = config.Switch
 			j.subjects = append(j.subjects, s)
 		}
 	}

@@ -81,14 +81,44 @@ func (j *judge) refuse(s *subject, v verdict) (WarningReason, string) {
 	if len(v.reporters) < j.enough(s) {
 		return OneReporter, "two must say so"
 	}
+	if len(others) > 1 && !j.hearEachOther(v.reporters) {
+		return NobodyHears, "those who say so do not hear each other either: it may be the network that is silent"
+	}
 	// Its agent gone from etcd too is a second witness.
 	if len(others) == 1 && s.id < others[0].id && s.state == state.NodeUp {
 		return LowerIDStays, "of two the one with the lower id stays as long as its agent reaches etcd"
+	}
+	if len(others) == 1 && j.switchSilent(s) {
+		return SwitchAway, "its switch is not connected or has just come back: it may be the switch that is silent"
 	}
 	if spent, most := j.budget(); spent >= most {
 		return OnlyMinority, fmt.Sprintf("%d of %d nodes failed by silence and are not back, more would be no minority", spent, len(j.subjects))
 	}
 	return "", ""
+}
+
+// hearEachOther tells whether two of these are not silent to one another. Where
+// nobody hears anybody, it is not the nodes that are dead.
+func (j *judge) hearEachOther(reporters []topology.NodeName) bool {
+	for i, a := range reporters {
+		for _, b := range reporters[i+1:] {
+			if j.hears(a, b) && j.hears(b, a) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (j *judge) hears(listener, other topology.NodeName) bool {
+	said, suspects := j.View.Agents[listener].Suspects[other]
+	return !suspects || said.Agentless || said.Incarnation != j.View.Agents[other].Incarnation
+}
+
+// switchSilent tells whether what is not heard of a node may be for its switch,
+// which is not connected, or was not a moment ago.
+func (j *judge) switchSilent(s *subject) bool {
+	return j.Away[s.at] || !j.passed(j.Back[s.at].Add(heardAfter*j.silence()))
 }
 
 // budget tells how many nodes failed by silence and are not back, and how many

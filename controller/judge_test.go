@@ -24,16 +24,19 @@ import (
 //	n1 down      no carrier
 //	n1 boot      its agent is of another boot
 //	n1 failed silence, n1 back 100ms     it did, and was, so long ago
+//	all          everybody hears nothing of everybody
+//	s1 away, s1 back 100ms               the switch is not connected, or only so long
 func courtroom(t *testing.T, nodes int, words []string) Input {
 	config := topology.Default()
 	config.Failure.Grace = 30 * time.Second
 	in := Input{
 		Config: config, Now: noon, Down: map[topology.NodeName]bool{},
+		Away: map[topology.SwitchName]bool{}, Back: map[topology.SwitchName]time.Time{},
 		View: state.View{Nodes: map[topology.NodeName]state.Node{}, Agents: map[topology.NodeName]state.Agent{}, Failures: map[uint64]state.Failure{}},
 	}
 	for i := 1; i <= nodes; i++ {
 		name := topology.NodeName(fmt.Sprintf("n%d", i))
-		in.Config.Nodes = append(in.Config.Nodes, topology.Node{Name: name})
+		in.Config.Nodes = append(in.Config.Nodes, topology.Node{Name: name, Switch: "s1"})
 		in.View.Nodes[name] = state.Node{Name: name, ID: topology.NodeID(i), State: state.NodeUp, Incarnation: "b1"}
 		in.View.Agents[name] = state.Agent{Name: name, Incarnation: "b1", Suspects: map[topology.NodeName]state.Suspicion{}}
 	}
@@ -42,9 +45,34 @@ func courtroom(t *testing.T, nodes int, words []string) Input {
 			accuse(in, topology.NodeName(word[:i]), word[i], word[i+1:])
 			continue
 		}
-		befall(t, in, strings.Fields(word))
+		switch fields := strings.Fields(word); fields[0] {
+		case "all":
+			accuseAll(in)
+		case "s1":
+			befallSwitch(t, in, fields[1:])
+		default:
+			befall(t, in, fields)
+		}
 	}
 	return in
+}
+
+func accuseAll(in Input) {
+	for reporter := range in.View.Agents {
+		for name := range in.View.Agents {
+			if name != reporter {
+				accuse(in, reporter, ':', string(name))
+			}
+		}
+	}
+}
+
+func befallSwitch(t *testing.T, in Input, words []string) {
+	if words[0] == "away" {
+		in.Away["s1"] = true
+		return
+	}
+	in.Back["s1"] = noon.Add(-duration(t, words[1]))
 }
 
 func accuse(in Input, reporter topology.NodeName, how byte, list string) {
@@ -120,6 +148,18 @@ func TestJudge(t *testing.T) {
 		{"half of four is no minority", 4, []string{"n1:n3,n4", "n2:n3,n4"}, "n4 silence by n1 n2, n3? only-minority"},
 		{"both sides of a partition", 5, []string{"n1:n3,n4,n5", "n2:n3,n4,n5", "n3:n1,n2", "n4:n1,n2", "n5:n1,n2"}, "n2 silence by n3 n4 n5, n1 silence by n3 n4 n5"},
 		{"who hears nobody is not believed", 4, []string{"n1:n2,n3,n4", "n2:n1", "n3:n1", "n4:n1"}, "n1 silence by n2 n3 n4"},
+		{"two who do not hear each other", 4, []string{"n1:n2,n4", "n2:n4"}, "n4? nobody-hears, n2? one-reporter"},
+		{"two of three who hear each other", 5, []string{"n1:n2,n3,n5", "n2:n5", "n3:n5"}, "n5 silence by n1 n2 n3, n3? one-reporter, n2? one-reporter"},
+		{"two who hear each other's programs", 4, []string{"n1~n2", "n1:n4", "n2:n4"}, "n4 silence by n1 n2, n2? one-reporter"},
+		{"two who did not hear each other's last boot", 4, []string{"n1?n2", "n1:n4", "n2:n4"}, "n4 silence by n1 n2"},
+		{"nobody hears anybody of four", 4, []string{"all"}, "n4? nobody-hears, n3? nobody-hears, n2? nobody-hears, n1? nobody-hears"},
+		{"nobody hears anybody of six", 6, []string{"all"}, "n6? nobody-hears, n5? nobody-hears, n4? nobody-hears, n3? nobody-hears, n2? nobody-hears, n1? nobody-hears"},
+		{"half of four hears the other half not", 4, []string{"n1:n3,n4", "n2:n3,n4", "n3:n1,n2", "n4:n1,n2"}, "n4 silence by n1 n2, n3? only-minority, n2? one-reporter, n1? one-reporter"},
+		{"two who hear each other, while the switch is away", 3, []string{"n1:n2", "n3:n2", "s1 away"}, "n2 silence by n1 n3"},
+		{"of two nobody hears the other", 2, []string{"all"}, "n2 silence by n1"},
+		{"of two nobody hears the other, while the switch is away", 2, []string{"all", "s1 away"}, "n2? switch-away, n1? lower-id-stays"},
+		{"of two nobody hears the other, when the switch has just come back", 2, []string{"all", "s1 back 100ms"}, "n2? switch-away, n1? lower-id-stays"},
+		{"of two nobody hears the other, long after the switch came back", 2, []string{"all", "s1 back 2s"}, "n2 silence by n1"},
 		{"agentless for the grace", 3, []string{"n1~n2", "n3~n2"}, "n2 agentless by n1 n3"},
 		{"agentless for one, silent for another", 4, []string{"n1~n2", "n3:n2"}, "n2 agentless by n1 n3"},
 	}
@@ -164,5 +204,14 @@ func TestJudgeWaits(t *testing.T) {
 	j.run()
 	if want := noon.Add(20 * time.Second); len(j.verdicts) > 0 || !j.next.Equal(want) {
 		t.Errorf("verdicts %v, next %v: want none before %v", j.verdicts, j.next, want)
+	}
+}
+
+// TestJudgeWaitsForTheSwitch: what only its return may explain is asked again.
+func TestJudgeWaitsForTheSwitch(t *testing.T) {
+	j := newJudge(courtroom(t, 2, []string{"all", "s1 back 100ms"}), map[topology.NodeName]topology.NodeID{"n1": 1, "n2": 2}, nil)
+	j.run()
+	if want := noon.Add(2*j.silence() - 100*time.Millisecond); !j.next.Equal(want) {
+		t.Errorf("next %v, want %v", j.next, want)
 	}
 }

@@ -22,7 +22,7 @@ func (l *loop) decide(ctx context.Context) {
 	now, seen := time.Now(), l.sight()
 	decision := Decide(Input{
 		Config: l.Cluster, View: l.last.View, Now: now, LoadsAt: l.loadsAt, Fresh: fresh,
-		Down: seen.down, Away: seen.away, Fenced: seen.fenced, Elected: l.elected,
+		Down: seen.down, Away: seen.away, Back: seen.back, Fenced: seen.fenced, Elected: l.elected,
 	})
 	l.next = decision.Next
 	l.warn(decision.Warnings)

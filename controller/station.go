@@ -33,6 +33,7 @@ type station struct {
 	session session
 	log     *slog.Logger
 	woken   chan struct{}
+	since   time.Time // the switch connected
 
 	claimed   uint64       // generation id under which we are the master
 	intent    ovs.Intent   // last spoken for
@@ -48,6 +49,7 @@ func newStation(d *desk, name topology.SwitchName, s session) *station {
 	st := &station{
 		desk: d, name: name, session: s,
 		log:     d.log.With("switch", string(name)),
+		since:   time.Now(),
 		woken:   make(chan struct{}, 1),
 		silence: func() {},
 		seen:    map[string]bool{},
