@@ -91,6 +91,42 @@ func TestFence(t *testing.T) {
 	c.metric(t, `onevip_controller_nodes{state="failed"} 0`)
 }
 
+// TestFenceIsHeld: somebody else's flow is where a fence should be. It counts only
+// when that is gone.
+func TestFenceIsHeld(t *testing.T) {
+	store, _, c, sw, session := fencedLab(t)
+	hold := func(foreign bool) {
+		sw.mu.Lock()
+		defer sw.mu.Unlock()
+		sw.foreign = foreign
+	}
+	hold(true)
+	session.setPort("n2", false)
+	await(t, "words about the flow", func() bool { return c.count("holds the place of a fence") > 0 })
+	if f := newestFailure(t, store, "n2"); f.Epoch == 0 || f.Fenced != nil || sw.fenced("n2") {
+		t.Errorf("failure %+v, fenced at the switch: %t: want it failed, and not said to be fenced", f, sw.fenced("n2"))
+	}
+	hold(false)
+	await(t, "the word that it is fenced", func() bool { return newestFailure(t, store, "n2").Fenced != nil })
+	if !sw.fenced("n2") {
+		t.Error("it is not fenced at the switch")
+	}
+}
+
+// TestAnotherWasMaster: what another has changed meanwhile is put right at once.
+func TestAnotherWasMaster(t *testing.T) {
+	store, _, _, sw, session := fencedLab(t)
+	sw.unsettle(errors.New("the datapath lags behind"))
+	session.setPort("n2", false)
+	await(t, "the fence", func() bool { return sw.fenced("n2") })
+	sw.mu.Lock()
+	sw.master, sw.installed = nil, ovs.Pipeline{}
+	sw.mu.Unlock()
+	await(t, "the flows", func() bool { return sw.fenced("n2") && sw.floods("n1") })
+	sw.unsettle(nil)
+	await(t, "the word that it is fenced", func() bool { return newestFailure(t, store, "n2").Fenced != nil })
+}
+
 // TestLinkGoesDownWhileAFenceSettles: waiting for one fence delays no failure, and
 // the other fence is waited for in its turn.
 func TestLinkGoesDownWhileAFenceSettles(t *testing.T) {

@@ -5,6 +5,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -101,6 +102,7 @@ type memorySwitch struct {
 	changes    int           // of flows and groups, ever
 	fails      error         // of Apply
 	unsettled  error         // of Settle
+	foreign    bool          // flows of somebody else hold the fences' places
 	slow       chan struct{} // not nil: Settle waits until it is closed
 }
 
@@ -182,6 +184,15 @@ func (s *memorySession) Apply(_ context.Context, wanted ovs.Pipeline) (ovs.Appli
 		return ovs.Applied{}, s.sw.fails
 	}
 	applied := ovs.Applied{Changes: map[ovs.Op]int{}}
+	if s.sw.foreign {
+		wanted.Flows = slices.DeleteFunc(slices.Clone(wanted.Flows), func(f ovs.Flow) bool {
+			fence := f.Cookie.Kind() == ovs.KindFenced
+			if fence {
+				applied.Conflicts = append(applied.Conflicts, f)
+			}
+			return fence
+		})
+	}
 	for _, change := range ovs.Diff(s.sw.installed, wanted) {
 		applied.Changes[change.Op]++
 		s.sw.changes++

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,9 +36,10 @@ type station struct {
 	woken   chan struct{}
 	since   time.Time // the switch connected
 
-	claimed   uint64       // generation id under which we are the master
+	claimed   uint64       // generation id under which we are the master; 0: we are not known to be
 	intent    ovs.Intent   // last spoken for
-	installed ovs.Pipeline // last applied
+	installed ovs.Pipeline // last applied under claimed; empty: nothing yet
+	held      bool         // a fence of it is not there, for somebody else's flow holds its place
 	said      string       // last failure logged
 	speaker   speaker
 	silence   context.CancelFunc // stops the speaker
@@ -138,7 +140,7 @@ func (s *station) work(ctx context.Context, auditing bool) error {
 	intent := order.intent
 	wanted := ovs.Build(intent, s.session.Ports())
 	changed := !reflect.DeepEqual(wanted, s.installed)
-	if changed || auditing {
+	if changed || auditing || s.held {
 		if err := s.apply(ctx, wanted, changed); err != nil {
 			return err
 		}
@@ -147,6 +149,9 @@ func (s *station) work(ctx context.Context, auditing bool) error {
 	if changed || !reflect.DeepEqual(intent, s.intent) {
 		s.intent = intent
 		s.speaker.Set(intent)
+	}
+	if s.held {
+		return errFenceHeld
 	}
 	if err := s.fence(ctx, order); err != nil {
 		return err
@@ -164,7 +169,7 @@ func (s *station) claim(ctx context.Context, generation uint64) error {
 	if err := s.session.Claim(ctx, generation); err != nil {
 		return fmt.Errorf("claim: %w", err)
 	}
-	s.claimed = generation
+	s.setClaimed(generation)
 	s.silence()
 	speaking, silence := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
@@ -183,16 +188,23 @@ func (s *station) claim(ctx context.Context, generation uint64) error {
 	return nil
 }
 
+// setClaimed notes under which generation id this is the master. Before, another
+// may have been it, and changed the flows.
+func (s *station) setClaimed(generation uint64) {
+	s.claimed, s.installed = generation, ovs.Pipeline{}
+}
+
 // apply installs a pipeline. What an audit finds, somebody else has done.
 func (s *station) apply(ctx context.Context, wanted ovs.Pipeline, changed bool) error {
 	applied, err := s.session.Apply(ctx, wanted)
 	if errors.Is(err, ovs.ErrNotMaster) {
-		s.claimed = 0
+		s.setClaimed(0)
 	}
 	if err != nil {
 		return fmt.Errorf("apply: %w", err)
 	}
 	s.installed = wanted
+	s.held = slices.ContainsFunc(applied.Conflicts, func(f ovs.Flow) bool { return f.Cookie.Kind() == ovs.KindFenced })
 	total := 0
 	for op, n := range applied.Changes {
 		total += n

@@ -12,6 +12,10 @@ import (
 	"github.com/onevip/onevip/topology"
 )
 
+// errFenceHeld is of a fence that could not be installed. It does not count, and
+// is tried again and again.
+var errFenceHeld = errors.New("a flow of somebody else holds the place of a fence's, so that nobody may act for the failed node: remove it (ovs-ofctl dump-flows shows it without a cookie of onevip's)")
+
 // config is the switch as configured.
 func (s *station) config() topology.Switch {
 	switches := s.desk.cluster.Switches
@@ -31,7 +35,7 @@ func (s *station) fence(ctx context.Context, o order) error {
 	sw := s.config()
 	err := s.session.Settle(ctx, sw.OVSDB, sw.Settle)
 	if errors.Is(err, ovs.ErrNotMaster) {
-		s.claimed = 0
+		s.setClaimed(0)
 	}
 	if err != nil {
 		return fmt.Errorf("wait for a fence: %w", err)
