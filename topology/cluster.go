@@ -134,7 +134,7 @@ type Switch struct {
 	Target string `yaml:"target"`
 	// Settle is how long the switch may go on by what it has cached, after its
 	// tables changed: a fence counts after that. It is not waited for where the
-	// switch itself can tell, on this machine.
+	// switch itself can tell, on this machine; any other needs 20ms at least.
 	Settle time.Duration `yaml:"settle"` // 100ms
 	// Uplinks are the ports towards clients and gateways. Ports that are
 	// neither uplink, node port nor link are left alone and treated as uplinks.

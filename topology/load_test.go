@@ -155,6 +155,8 @@ f:1: services: there is none; write at least one - name: web`},
 		{"target of a remote switch", edit("name: sw1", "name: sw1\n    ovsdb: tcp:10.0.0.1:6640"), `f:3: switches[0].target: is missing for a switch with a remote OVSDB; write tcp:192.0.2.2:6653, the controller's address as the switch sees it`},
 		{"target", edit("name: sw1", "name: sw1\n    target: tcp:ctl:6653"), `f:4: switches[0].target: "tcp:ctl:6653" is no target of a bridge; write tcp:192.0.2.2:6653, the controller's address as the switch sees it`},
 		{"datapath", edit("name: sw1", "name: sw1\n    datapath: dpdk"), `f:4: switches[0].datapath: "dpdk" is not known; write auto, system or netdev`},
+		{"settle", edit("name: sw1", "name: sw1\n    settle: 11s"), `f:4: switches[0].settle: 11s is out of range; write 0s to 10s`},
+		{"settle of a remote switch", edit("name: sw1", "name: sw1\n    settle: 0s\n    ovsdb: tcp:10.0.0.1:6640\n    target: tcp:10.0.0.2:6653"), `f:4: switches[0].settle: 0s is too short for a switch with a remote OVSDB; write 20ms to 10s: it does not tell when its cache follows its tables`},
 		{"switch twice", edit("- name: sw1", "- name: sw1\n  - name: sw1"), `f:4: switches[1].name: "sw1" is there twice; write another name
 f:6: nodes[0].switch: is missing; write sw1`},
 		{"switches apart", edit("- name: sw1", "- name: sw1\n  - name: sw2") + "links: []\n", `f:6: nodes[0].switch: is missing; write sw1 or sw2

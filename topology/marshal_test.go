@@ -57,7 +57,7 @@ func drawCluster(t *rapid.T) Cluster {
 	c.Conns = Conns{drawSpan(t, 0, time.Hour), rapid.IntRange(1, 1000).Draw(t, "rate")}
 	c.Switches = []Switch{
 		{Name: "a", Bridge: "br0", OVSDB: "unix:/run/a b.sock", Datapath: DatapathAuto, Uplinks: []string{"#1", "yes"}},
-		{Name: "b", Bridge: "1e3", OVSDB: "tcp:192.0.2.1:6640", Datapath: DatapathNetdev, Target: "tcp:[2001:db8::1]:6653"},
+		{Name: "b", Bridge: "1e3", OVSDB: "tcp:192.0.2.1:6640", Datapath: DatapathNetdev, Target: "tcp:[2001:db8::1]:6653", Settle: drawSpan(t, leastSettle, mostSettle)},
 	}
 	c.Links = []Link{{A: Endpoint{"a", rapid.StringMatching(`[a-z:# ]{1,8}`).Draw(t, "port")}, B: Endpoint{"b", "~"}}}
 	for i := range rapid.IntRange(1, 5).Draw(t, "nodes") {

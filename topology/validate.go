@@ -87,6 +87,13 @@ func (k *checker) etcdURL(path, url string, insecure bool) {
 	}
 }
 
+// A switch whose OVSDB is remote is given at least leastSettle: its revalidators
+// take about as long. No fence may wait for longer than mostSettle.
+const (
+	leastSettle = 20 * time.Millisecond
+	mostSettle  = 10 * time.Second
+)
+
 // portUse remembers what the ports of the switches are for.
 type portUse map[Endpoint]string
 
@@ -116,12 +123,21 @@ func (k *checker) switches(switches []Switch, ports portUse) {
 		}
 		k.ovsdb(at+".ovsdb", s.OVSDB)
 		k.among(at+".datapath", string(s.Datapath), string(DatapathAuto), string(DatapathSystem), string(DatapathNetdev))
-		k.span(at+".settle", s.Settle, 0, 10*time.Second)
+		k.settle(at+".settle", s)
 		k.target(at+".target", s.Target, isRemoteOVSDB(s.OVSDB))
 		for j, uplink := range s.Uplinks {
 			k.take(ports, fmt.Sprintf("%s.uplinks[%d]", at, j), Endpoint{s.Name, uplink}, "uplink")
 		}
 	}
+}
+
+// settle wants a wait where nothing else tells that a fence is in force.
+func (k *checker) settle(path string, s Switch) {
+	if isRemoteOVSDB(s.OVSDB) && s.Settle < leastSettle {
+		k.fail(path, fmt.Sprintf("%s is too short for a switch with a remote OVSDB", s.Settle), fmt.Sprintf("write %s to %s: it does not tell when its cache follows its tables", leastSettle, mostSettle))
+		return
+	}
+	k.span(path, s.Settle, 0, mostSettle)
 }
 
 func (k *checker) links(c Cluster, ports portUse) {
