@@ -260,6 +260,20 @@ func TestFixtureAnsweredAtOnce(t *testing.T) {
 	}
 }
 
+// A slot that moves while a SYN waits: it was the primary of then that did not answer.
+func TestFixtureSlotMovesMeanwhile(t *testing.T) {
+	r := newSecondary(t, 200*time.Millisecond)
+	notices := r.readNotices(t)
+	for _, f := range families {
+		r.roles(t, Slot{Primary: rigThird, Secondary: rigSelf})
+		r.expectAwaiting(t, f.segment(webPort, plainOffer(webPort).syn()))
+		r.roles(t, Slot{Primary: rigOther, Secondary: rigSelf})
+		if n := nextNotice(t, notices); n.Primary != rigThird {
+			t.Fatalf("notice %+v: want node %d as the primary", n, rigThird)
+		}
+	}
+}
+
 // A SYN that the client sends again is not made to wait a second time.
 func TestFixtureResentAfterSpeculation(t *testing.T) {
 	r := newSecondary(t, 5*time.Millisecond)

@@ -40,8 +40,8 @@ type Notice struct {
 	// At is when it was written, by Now's clock.
 	At   time.Duration
 	Flow Flow
-	// Of NoticeSend: Primary is that of the flow's slot, which stayed silent; Owner is
-	// the node that the frame names.
+	// Of NoticeSend: Primary is that of the flow's slot when its SYN came, and stayed silent;
+	// Owner is the node that the frame names.
 	Primary, Owner topology.NodeID
 	Frame          []byte
 }

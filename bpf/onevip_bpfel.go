@@ -36,7 +36,8 @@ type onevipOvAwaiting struct {
 	Ethernet [14]uint8
 	V6       uint8
 	EcnSetup uint8
-	_        [4]byte
+	Primary  uint8
+	Pad      [3]uint8
 }
 
 type onevipOvByNode struct {

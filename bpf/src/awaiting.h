@@ -78,7 +78,7 @@ static __noinline void answer_late(struct ov_config *cfg, struct ov_flow *f, __u
 	n = start_notice(NOTICE_SEND, f);
 	if (!n)
 		return;
-	n->primary = primary_of(f);
+	n->primary = w->primary;
 	n->owner = owner;
 	n->len = copy_frame(&out, syn.v6, n->frame);
 	bpf_ringbuf_submit(n, 0);
@@ -297,6 +297,7 @@ __noinline enum reason await(struct __sk_buff *skb, struct ov_config *cfg, struc
 	w->syn = *syn;
 	w->v6 = seg->v6;
 	w->ecn_setup = seg->ecn_setup;
+	w->primary = primary_of(&seg->flow);
 	if (bpf_skb_load_bytes(skb, 0, w->ethernet, ETHERNET_SIZE) ||
 	    !start_clock(c, place, cfg->delay)) {
 		free_place(c, place, w);

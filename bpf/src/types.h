@@ -204,6 +204,8 @@ struct ov_awaiting {
 	__u8 ethernet[ETHERNET_SIZE]; /* the SYN's header */
 	__u8 v6;
 	__u8 ecn_setup;
+	__u8 primary; /* that it waits for: the slot may move meanwhile */
+	__u8 pad[3];
 };
 
 /* What wakes the SYNs in the places that have this clock's number as their highest
@@ -240,7 +242,7 @@ struct ov_notice {
 	__u32 kind;
 	__u32 len; /* of frame */
 	struct ov_flow flow;
-	__u8 primary; /* of the flow's slot */
+	__u8 primary; /* of the flow's slot, when its SYN came */
 	__u8 owner;
 	__u8 pad[6];
 	__u8 frame[FRAME_SIZE];
