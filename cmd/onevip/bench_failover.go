@@ -38,7 +38,7 @@ func benchFailoverCommand(e *env) *cobra.Command {
 		Use:   "failover",
 		Short: "Measure what clients notice of faults, with speculation and without (root)",
 		Long: `Bring a lab up, let clients connect at a steady rate while long connections go
-on, inject a fault, heal, and again, with a round without a fault before each. Then
+on, inject a fault, heal, and again, with rounds without a fault in between. Then
 the same with speculation switched off.
 
 A round takes about ten seconds; 20 rounds of one fault in both modes take a

@@ -30,7 +30,7 @@ func eventsCommand(e *env) *cobra.Command {
 	flags.StringVar(&choice.kind, "kind", "", "only events of this kind, as the list shows it")
 	flags.DurationVar(&choice.last, "since", 0, "only events of the last so long: 10m")
 	v := newViewer(e, cmd)
-	cmd.RunE = v.inCluster(func(ctx context.Context, cluster topology.Cluster) error {
+	run := v.inCluster(func(ctx context.Context, cluster topology.Cluster) error {
 		if follow {
 			return v.follow(ctx, cluster, &choice)
 		}
@@ -39,6 +39,13 @@ func eventsCommand(e *env) *cobra.Command {
 			return eventsReport{choice.choose(view.Events, e.now())}, err
 		})
 	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		err := run(cmd, args)
+		if follow && cmd.Context().Err() != nil {
+			return nil // who follows ends by interrupting, in a lab too
+		}
+		return err
+	}
 	return cmd
 }
 
@@ -75,6 +82,9 @@ func (v *viewer) follow(ctx context.Context, cluster topology.Cluster, choice *e
 		if update.Err != nil {
 			v.env.log.Warn("etcd is out of reach: events come when it is back", "err", update.Err)
 			continue
+		}
+		if n := len(update.View.Events); n > 0 && update.View.Events[n-1].Seq < shown {
+			shown = 0 // etcd lost its data, and counts anew
 		}
 		events := slices.DeleteFunc(slices.Clone(update.View.Events), func(event state.Event) bool { return event.Seq <= shown })
 		if len(events) == 0 {

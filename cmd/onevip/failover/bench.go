@@ -111,8 +111,11 @@ func (r *runner) round(ctx context.Context, mode Mode, fault Fault, i int) (Roun
 	if err != nil {
 		return round, err
 	}
+	if err := r.awaitWell(ctx); err != nil { // then all agents have said what they saw
+		return round, err
+	}
 	after, err := r.members(ctx)
-	round.DoubleOwners = max(0, doubleOwners(after)-doubleOwners(before))
+	round.DoubleOwners = doubleOwners(before, after)
 	return round, err
 }
 
@@ -195,10 +198,19 @@ func (r *runner) members(ctx context.Context) ([]member, error) {
 	return report.Nodes, nil
 }
 
-// doubleOwners adds up what the agents say of invariant I1.
-func doubleOwners(members []member) (total int) {
-	for _, m := range members {
-		total += m.Violations["double_owner"]
+// doubleOwners adds up what the agents saw of invariant I1 violated since. A node
+// that was booted counts from zero again.
+func doubleOwners(before, after []member) (total int) {
+	was := map[string]int{}
+	for _, m := range before {
+		was[m.Name] = m.Violations["double_owner"]
+	}
+	for _, m := range after {
+		now := m.Violations["double_owner"]
+		if now >= was[m.Name] {
+			now -= was[m.Name]
+		}
+		total += now
 	}
 	return total
 }

@@ -40,7 +40,7 @@ type Trace struct {
 
 // Connect is one connection of the open loop: connect, one request, close.
 type Connect struct {
-	At     time.Time     `json:"at"`               // when it was due
+	At     time.Time     `json:"at"`               // when it began
 	Took   time.Duration `json:"took"`             // until it was established, in ns
 	Err    string        `json:"err,omitempty"`    // it was not
 	Broken string        `json:"broken,omitempty"` // it was, but its request was not answered

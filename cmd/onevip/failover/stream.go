@@ -54,12 +54,15 @@ func (l Load) openStream(ctx context.Context, i int) (*stream, error) {
 	return s, nil
 }
 
+// answeredThen stands between the names of two nodes that answered on one stream.
+const answeredThen = " answered, then "
+
 // talk asks again and again; another node must never answer.
 func (s *stream) talk(r *bufio.Reader) {
 	for {
 		node, err := ask(s.conn, r)
 		if err == nil && node != s.said.Node {
-			err = fmt.Errorf("%s answered, then %s", s.said.Node, node)
+			err = fmt.Errorf("%s%s%s", s.said.Node, answeredThen, node)
 		}
 		if err != nil {
 			s.end(err)

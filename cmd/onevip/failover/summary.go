@@ -3,7 +3,9 @@
 package failover
 
 import (
+	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -48,8 +50,9 @@ type Summary struct {
 	BaselineP99 float64 `json:"baseline_p99_ms"`
 	BaselineMax float64 `json:"baseline_max_ms"`
 	// Streams of the victim, and when they were told.
-	Streams      int     `json:"streams"`
-	StreamsReset int     `json:"streams_reset"`
+	Streams      int `json:"streams"`
+	StreamsReset int `json:"streams_reset"` // of them, by RST
+	// Who was not told until the round's end counts as told then.
 	RSTP50       float64 `json:"rst_p50_ms"`
 	RSTP99       float64 `json:"rst_p99_ms"`
 	Touched      int     `json:"streams_touched"` // of other nodes, that ended
@@ -108,21 +111,24 @@ func summarise(rounds []Round, fault Fault, mode Mode) Summary {
 }
 
 // streams counts the round's streams, and gives the milliseconds from the fault
-// to the end of each that was the victim's.
-func (s *Summary) streams(r Round) (resets []float64) {
+// until each that was the victim's was told.
+func (s *Summary) streams(r Round) (told []float64) {
 	for _, stream := range r.Trace.Streams {
 		ended := !stream.Ended.IsZero()
-		if stream.Node != r.Victim {
+		s.DoubleOwners += one(strings.Contains(stream.Err, answeredThen))
+		switch {
+		case stream.Node != r.Victim:
 			s.Touched += one(ended)
 			continue
+		case ended && strings.Contains(stream.Err, "reset"):
+			s.StreamsReset++
+			told = append(told, milliseconds(max(0, stream.Ended.Sub(r.At))))
+		default:
+			told = append(told, milliseconds(tail))
 		}
 		s.Streams++
-		if ended && stream.Ended.After(r.At) {
-			s.StreamsReset++
-			resets = append(resets, milliseconds(stream.Ended.Sub(r.At)))
-		}
 	}
-	return resets
+	return told
 }
 
 // during are the connections that the fault could concern.
@@ -158,7 +164,8 @@ func quantile(sorted []float64, q float64) float64 {
 	if len(sorted) == 0 {
 		return 0
 	}
-	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+	rank := int(math.Ceil(q * float64(len(sorted))))
+	return sorted[max(1, rank)-1]
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -30,6 +30,7 @@ func TestSummarise(t *testing.T) {
 					{Node: "n1", Ended: after(600), Err: "reset"},
 					{Node: "n1", Talking: true, Ended: after(500), Err: "reset"},
 					{Node: "n1"},
+					{Node: "n1", Ended: after(50), Err: "n1 answered, then n2"},
 					{Node: "n2"},
 					{Node: "n3", Ended: after(100), Err: "reset"},
 				},
@@ -39,7 +40,7 @@ func TestSummarise(t *testing.T) {
 	want := map[Fault]map[Mode]Summary{"crash": {On: {
 		Rounds: 1, Connects: 4, Failed: 1, Broken: 1,
 		AddedP50: 1, AddedP99: 50, AddedMax: 50, BaselineP99: 3, BaselineMax: 3, Resent: 1,
-		Streams: 3, StreamsReset: 2, RSTP50: 600, RSTP99: 600, Touched: 1, DoubleOwners: 1,
+		Streams: 4, StreamsReset: 2, RSTP50: 600, RSTP99: 3500, Touched: 1, DoubleOwners: 2,
 	}}}
 	if diff := cmp.Diff(want, Summarise(rounds)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -48,7 +49,7 @@ func TestSummarise(t *testing.T) {
 
 func TestQuantile(t *testing.T) {
 	values := []float64{1, 2, 3, 4}
-	for q, want := range map[float64]float64{0: 1, 0.5: 3, 0.99: 4, 1: 4} {
+	for q, want := range map[float64]float64{0: 1, 0.5: 2, 0.99: 4, 1: 4} {
 		if got := quantile(values, q); got != want {
 			t.Errorf("quantile %g is %g, want %g", q, got, want)
 		}
@@ -74,4 +75,15 @@ func TestReadyLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-w.seen
+}
+
+func TestDoubleOwners(t *testing.T) {
+	saw := func(name string, times int) member {
+		return member{Name: name, Violations: map[string]int{"double_owner": times}}
+	}
+	before := []member{saw("n1", 3), saw("n2", 2), {Name: "n3"}}
+	after := []member{saw("n1", 1), saw("n2", 4), {Name: "n3"}, saw("n4", 1)}
+	if got := doubleOwners(before, after); got != 4 {
+		t.Errorf("%d double owners, want 4: one since n1 was booted, two at n2, one at n4", got)
+	}
 }
