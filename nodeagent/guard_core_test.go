@@ -5,6 +5,7 @@ package nodeagent
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -99,16 +100,36 @@ func (r *guardRig) want(what string, want, got any) {
 	}
 }
 
-// Who has closed waits for nobody, whoever had the connection.
-func TestClosedOrphansAreLeftAlone(t *testing.T) {
+// Who has closed may wait for an answer still; most do not, and so the others go first,
+// round after round.
+func TestClosedOrphansAreProbedLastAndOnce(t *testing.T) {
+	r := newGuardRig(t)
+	all := r.mine(probeBurst+2, true)
+	closed := all[:2]
+	for i := range closed {
+		closed[i].Closing, closed[i].Seen = true, time.Duration(2-i)
+	}
+	r.step(guardView{fourNodes(r.now)})
+	r.want("those that are open first", flowsOf(all[2:]), probedIn(r.step(recordsRead{7, all, nil})))
+	r.step(connsRead{7, connsOf(closed), nil}) // the store may not know yet that they have closed
+	r.want("then the others", []bpf.Flow{closed[1].Flow, closed[0].Flow}, probedIn(r.pass(2*pace)))
+	r.pass(sweepEvery)
+	r.step(recordsRead{7, all[:3], nil})
+	if again := probedIn(r.pass(sweepEvery)); slices.Contains(again, closed[0].Flow) || slices.Contains(again, closed[1].Flow) {
+		t.Errorf("probed again: %v", again)
+	}
+}
+
+func TestNoRoundIsForClosedOrphansAlone(t *testing.T) {
 	r := newGuardRig(t)
 	all := r.mine(2, true)
 	closed, unknown := all[0], all[1]
 	closed.Closing, unknown.Closing, unknown.Owner = true, true, topology.Undecided
 	r.step(guardView{fourNodes(r.now)})
 	out := r.step(recordsRead{7, []bpf.Guarded{closed, unknown}, nil})
-	out = append(out, r.step(connsRead{7, connsOf([]bpf.Guarded{closed}), nil})...)
-	if out = append(out, r.pass(5*sweepEvery)...); len(probedIn(out)) > 0 || len(of[ask](out)) > 0 || len(of[readRecords](out)) > 0 {
+	out = append(out, r.pass(5*sweepEvery)...)
+	r.want("probed", flowsOf(all[:1]), probedIn(out))
+	if len(of[ask](out)) > 0 || len(of[readRecords](out)) > 0 { // if the unknown one talks, it is a stray
 		t.Errorf("closed connections led to %v", out)
 	}
 }

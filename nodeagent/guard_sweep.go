@@ -44,6 +44,7 @@ const (
 type sweep struct {
 	duty
 	queue  []bpf.Guarded // to probe in this round
+	closed []bpf.Guarded // those that have closed: probed once, when queue is empty
 	probed map[bpf.Flow]probed
 	known  map[bpf.Flow]bool
 	read   time.Time // when to read the records; zero: not again
@@ -89,7 +90,7 @@ func (s *sweep) owners() []topology.NodeID {
 // connections, so those seen last go first.
 func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) {
 	before := s.probed
-	s.fresh, s.queue, s.read = false, nil, time.Time{}
+	s.fresh, s.queue, s.closed, s.read = false, nil, nil, time.Time{}
 	s.probed, s.known = map[bpf.Flow]probed{}, map[bpf.Flow]bool{}
 	for _, g := range records {
 		switch {
@@ -102,16 +103,24 @@ func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) 
 			s.enqueue(now, g)
 		}
 	}
-	slices.SortStableFunc(s.queue, func(a, b bpf.Guarded) int { return cmp.Compare(a.Seen, b.Seen) })
+	seenLast := func(a, b bpf.Guarded) int { return cmp.Compare(a.Seen, b.Seen) }
+	slices.SortStableFunc(s.queue, seenLast)
+	slices.SortStableFunc(s.closed, seenLast)
 	return unknown
 }
 
 // enqueue lets a client be probed, unless it was often enough or is still to answer;
-// then there will be another round. One that has closed waits for nobody: the record
-// is what its connection left behind.
+// then there will be another round. Most that have closed wait for nobody: the record
+// is what their connection left behind. Some do, for an answer to all that they sent.
 func (s *sweep) enqueue(now time.Time, g bpf.Guarded) {
 	p := s.probed[g.Flow]
-	if p.times >= sweepRounds || g.Closing {
+	if g.Closing {
+		if p.times == 0 {
+			s.closed = append(s.closed, g)
+		}
+		return
+	}
+	if p.times >= sweepRounds {
 		return
 	}
 	if p.times == 0 || !now.Before(p.last.Add(probeAgain)) {
@@ -122,9 +131,13 @@ func (s *sweep) enqueue(now time.Time, g bpf.Guarded) {
 
 // drain takes the next n to probe.
 func (s *sweep) drain(now time.Time, n int) []bpf.Guarded {
-	n = min(n, len(s.queue))
-	out := s.queue[:n]
-	s.queue = s.queue[n:]
+	from := &s.queue
+	if len(s.queue) == 0 {
+		from = &s.closed
+	}
+	n = min(n, len(*from))
+	out := (*from)[:n]
+	*from = (*from)[n:]
 	for _, g := range out {
 		s.probed[g.Flow] = probed{s.probed[g.Flow].times + 1, now}
 	}
@@ -193,7 +206,7 @@ func (s *sweep) deleted(now time.Time, batch []state.Conn, err error) {
 
 // next is when the sweep has something to do; zero: never.
 func (s *sweep) next(now time.Time) time.Time {
-	if len(s.queue) > 0 {
+	if len(s.queue)+len(s.closed) > 0 {
 		return now.Add(pace)
 	}
 	return earlier(earlier(s.read, s.recall), s.forget)
