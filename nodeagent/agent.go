@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/onevip/onevip/bpf"
 	"github.com/onevip/onevip/state"
 )
 
@@ -72,14 +73,16 @@ type parts struct {
 	dump  func(map[netip.AddrPort]connService) ([]openConn, error)
 	// destroy ends all connections of addresses and tells how many there were.
 	destroy func([]netip.Addr) (int, error)
-	survey  func([]netip.AddrPort) ([]string, error)
+	// here gives those connections, mapped to true, that have a socket on this node.
+	here   func([]bpf.Flow) (map[bpf.Flow]bool, error)
+	survey func([]netip.AddrPort) ([]string, error)
 }
 
 func assemble(cfg Config, p parts) *agent {
 	events, m := make(chan event, 16), newMetrics()
 	return &agent{
 		parts: p, store: cfg.Store, log: cfg.Log, metrics: m,
-		guard:     newGuard(p.core.about, cfg, p.wire, m),
+		guard:     newGuard(cfg, p, m),
 		register:  func(m *metrics) (func(), error) { return m.register(cfg.Metrics) },
 		installer: &installer{open: p.open, host: p.host},
 		checkers:  &checkers{check: p.check, results: events},

@@ -105,6 +105,7 @@ func (b *bubble) start(name topology.NodeName, boot uint64) *member {
 		wire:    m.wire,
 		check:   func(context.Context, state.Service) string { return "" },
 		survey:  func([]netip.AddrPort) ([]string, error) { return nil, nil },
+		here:    m.filter.here,
 		destroy: func(vips []netip.Addr) (int, error) { return 3, m.do("destroy %v", vips) },
 		dump: func(map[netip.AddrPort]connService) ([]openConn, error) {
 			m.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,16 +43,19 @@ type guard struct {
 	answers chan bpf.Answer
 	results chan guardEvent // of what is done in the background
 
+	// here gives those connections, mapped to true, that have a socket on this node.
+	here   func([]bpf.Flow) (map[bpf.Flow]bool, error)
 	filter guardFilter
 	queue  []guardEvent   // step is at the first
 	behind sync.WaitGroup // what is done in the background
 }
 
-func newGuard(about state.Agent, cfg Config, w wire, m *metrics) *guard {
+func newGuard(cfg Config, p parts, m *metrics) *guard {
+	about := p.core.about
 	nonce := uint64(time.Now().UnixNano()) // an earlier agent's answers must not count
 	return &guard{
 		core: newGuardCore(about.Name, about.MAC, nonce), store: cfg.Store,
-		wire: w, log: cfg.Log, metrics: m, from: about.MAC,
+		wire: p.wire, here: p.here, log: cfg.Log, metrics: m, from: about.MAC,
 		views: make(chan state.View, 1), strays: make(chan bpf.Flow, 1024), answers: make(chan bpf.Answer, 4096),
 		results: make(chan guardEvent, 16),
 	}
@@ -134,7 +138,7 @@ func (g *guard) do(ctx context.Context, act guardAction) {
 	case ask:
 		g.ask(act.questions)
 	case attribute:
-		if err := g.filter.Condemn(act.flows, act.owner); err != nil {
+		if err := g.attribute(act); err != nil {
 			g.metrics.tableErrors.Inc()
 			g.log.Error("owners of connections can not be written", "owner", act.owner, "err", err)
 		}
@@ -152,6 +156,22 @@ func (g *guard) do(ctx context.Context, act guardAction) {
 	case say:
 		g.log.Log(ctx, act.level, act.message, act.args...)
 	}
+}
+
+// attribute writes whose connections these are. What this node has itself by now is
+// nobody else's, whatever the others say: it adopted it, or the client has used its
+// port again.
+func (g *guard) attribute(act attribute) error {
+	here, err := g.here(act.flows)
+	if err != nil {
+		return err
+	}
+	g.metrics.strays.WithLabelValues(string(outcomeHere)).Add(float64(len(here)))
+	flows := slices.DeleteFunc(slices.Clone(act.flows), func(f bpf.Flow) bool { return here[f] })
+	if len(flows) == 0 {
+		return nil
+	}
+	return g.filter.Condemn(flows, act.owner)
 }
 
 // inBackground does what waits for the store, and tells core of it.

@@ -44,9 +44,10 @@ const (
 	outcomeSilent    outcome = "silent"    // a node did not answer: the connection is left alone
 	outcomeOverflow  outcome = "overflow"  // too many suspects at once
 	outcomeNoDuty    outcome = "no_duty"   // this node acts for nobody in the slot
+	outcomeHere      outcome = "here"      // beside another outcome: this node itself has the connection
 )
 
-var outcomes = []outcome{outcomeOwned, outcomeCondemned, outcomeSilent, outcomeOverflow, outcomeNoDuty}
+var outcomes = []outcome{outcomeOwned, outcomeCondemned, outcomeSilent, outcomeOverflow, outcomeNoDuty, outcomeHere}
 
 // finding ends an inquiry.
 type finding struct {

@@ -180,7 +180,8 @@ func TestAGuardResetsASilentClient(t *testing.T) {
 	fail.SlotNodes = []topology.NodeID{1, 3}
 	v.Failures[7] = fail
 	cfg := Config{Store: state.NewMemory(), Log: slog.New(slog.DiscardHandler)}
-	g := newGuard(state.Agent{Name: "n1", MAC: topology.MAC(r.wire.from)}, cfg, r.wire, newMetrics())
+	self := &core{about: state.Agent{Name: "n1", MAC: topology.MAC(r.wire.from)}}
+	g := newGuard(cfg, parts{core: self, wire: r.wire, here: connsHere}, newMetrics())
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { g.run(ctx, f); close(ended) }()

@@ -4,6 +4,7 @@ package nodeagent
 
 import (
 	"encoding/binary"
+	"errors"
 	"testing"
 	"time"
 
@@ -93,6 +94,71 @@ func TestAgentsActForAFailedOne(t *testing.T) {
 			t.Errorf("the store has %v of the failed node, %v; want nothing", conns, err)
 		}
 	})
+}
+
+// What nobody else has may be this node's own by now.
+func TestAGuardDoesNotCondemnItsOwn(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		m1 := b.start("n1", 100)
+		b.start("n2", 200)
+		b.pass(time.Second)
+		const flows = 20 // the two nodes share their slots
+		m1.filter.locked(func() {
+			for i := range flows {
+				flow := flowNumber(i)
+				m1.filter.guard.records[flow], m1.filter.guard.sockets[flow] = bpf.Guarded{Flow: flow}, true
+			}
+		})
+		b.failThird()
+		b.pass(5 * time.Second)
+		here, condemned := strayCount(t, m1, outcomeHere), strayCount(t, m1, outcomeCondemned)
+		if here == 0 || here != condemned {
+			t.Errorf("%g of %g that nobody else has are found here, want all", here, condemned)
+		}
+		m1.filter.locked(func() {
+			for flow, r := range m1.filter.guard.records {
+				if r.Owner == 3 {
+					t.Errorf("%s is noted as the failed node's", flow.Client)
+				}
+			}
+		})
+	})
+}
+
+// strayCount reads onevip_agent_strays_total.
+func strayCount(t *testing.T, m *member, as outcome) float64 {
+	t.Helper()
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, series := range f.Metric {
+			if f.GetName() == "onevip_agent_strays_total" && series.Label[0].GetValue() == string(as) {
+				return series.GetCounter().GetValue()
+			}
+		}
+	}
+	t.Fatalf("no series for outcome %s", as)
+	return 0
+}
+
+func TestNothingIsCondemnedUnlooked(t *testing.T) {
+	f := newMemoryFilter(&callLog{})
+	g := newGuard(Config{}, parts{core: &core{}, here: f.here}, newMetrics())
+	g.filter = f
+	f.fail("here", errors.New("no sock_diag"))
+	if err := g.attribute(attribute{[]bpf.Flow{flowNumber(1)}, 3}); err == nil || len(f.guard.records) > 0 {
+		t.Errorf("noted %v, error is %v", f.guard.records, err)
+	}
+	f.fail("here", nil)
+	f.guard.sockets[flowNumber(2)] = true
+	if err := g.attribute(attribute{[]bpf.Flow{flowNumber(1), flowNumber(2)}, 3}); err != nil {
+		t.Fatal(err)
+	}
+	if _, is := f.guard.records[flowNumber(2)]; is || f.guard.records[flowNumber(1)].Owner != 3 {
+		t.Errorf("noted %v, want the first alone", f.guard.records)
+	}
 }
 
 func TestViolationsAreToldOf(t *testing.T) {

@@ -55,6 +55,19 @@ func (f *memoryFilter) Condemn(flows []bpf.Flow, owner topology.NodeID) error {
 	return f.do("condemn %v %d", flows, owner)
 }
 
+// here is what the kernel says of this node's own sockets.
+func (f *memoryFilter) here(flows []bpf.Flow) (map[bpf.Flow]bool, error) {
+	out := map[bpf.Flow]bool{}
+	f.locked(func() {
+		for _, flow := range flows {
+			if f.guard.sockets[flow] {
+				out[flow] = true
+			}
+		}
+	})
+	return out, f.do("here %d", len(flows))
+}
+
 // route gives the packet to all, in a frame to nobody in particular.
 func (w *memoryWire) route(packet []byte, _ netip.Addr) error {
 	frame := frameOf(everybody, make([]byte, 6), packet)

@@ -65,7 +65,7 @@ func newAgent(cfg Config) (*agent, error) {
 	return assemble(cfg, parts{
 		core: newCore(about, max(minFrame, iface.MTU), sequence),
 		open: func() (filter, error) { return openFilter(cfg) },
-		host: h, wire: w, check: checkService, dump: dumpConns, destroy: destroyConns,
+		host: h, wire: w, check: checkService, dump: dumpConns, destroy: destroyConns, here: connsHere,
 		survey: func(services []netip.AddrPort) ([]string, error) { return survey(iface, services) },
 	}), nil
 }

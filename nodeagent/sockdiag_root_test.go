@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/onevip/onevip/bpf"
 )
 
 func TestDumpConns(t *testing.T) {
@@ -51,6 +53,36 @@ func TestDumpConns(t *testing.T) {
 	}
 	wait(t, "the closed connection is gone", func() bool { return len(dump(t)) == 1 })
 	wantDumped(t, local(dialed[0]))
+}
+
+func TestConnsHere(t *testing.T) {
+	enterNamespace(t)
+	up(t, "lo")
+	for _, cidr := range []string{"10.77.0.1/32", "10.77.0.9/32", "fd77::1/128", "fd77::9/128"} {
+		addAddr(t, "lo", cidr)
+	}
+	if err := awaitLocal([]netip.Addr{vip6, netip.MustParseAddr("fd77::9")}); err != nil {
+		t.Fatal(err)
+	}
+	listener := listenPlain(t, ":80")
+	dialed := []*net.TCPConn{dialFrom(t, "10.77.0.9", "10.77.0.1:80"), dialFrom(t, "fd77::9", "[fd77::1]:80")}
+	accept(t, listener, 2)
+	var flows []bpf.Flow
+	want := map[bpf.Flow]bool{}
+	for _, c := range dialed {
+		flow := bpf.Flow{Client: local(c), VIP: c.RemoteAddr().(*net.TCPAddr).AddrPort()}
+		want[flow] = true
+		for _, off := range []uint16{0, 1} { // the listener alone is no connection
+			flows = append(flows, bpf.Flow{Client: netip.AddrPortFrom(flow.Client.Addr(), flow.Client.Port()-off), VIP: flow.VIP})
+		}
+	}
+	got, err := connsHere(flows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(bpf.Flow{})); diff != "" {
+		t.Errorf("found (-want +got):\n%s", diff)
+	}
 }
 
 func dump(t *testing.T) []openConn {
