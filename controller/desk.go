@@ -37,6 +37,7 @@ type desk struct {
 	mu         sync.Mutex
 	generation uint64 // guarded by mu; 0: nothing is known yet
 	view       state.View
+	leads      bool                             // this controller, and sets the bridges up
 	stations   map[topology.SwitchName]*station // the newest of each switch
 	fenced     map[uint64]bool                  // failures whose fence is in force, as told under generation
 }
@@ -58,6 +59,7 @@ func openDesk(ctx context.Context, cfg deskConfig) (*desk, error) {
 		news:       make(chan struct{}, 1),
 		stations:   map[topology.SwitchName]*station{},
 		fenced:     map[uint64]bool{},
+		leads:      true, // nobody else opens one
 	}
 	for _, sw := range cfg.cluster.Switches {
 		d.names[ovs.DatapathIDOf(cfg.cluster.Name, sw.Name)] = sw.Name

@@ -12,7 +12,8 @@ import (
 
 // Bridges are set up when the desk opens, and again and again while their switch
 // is not connected: a database that was not there yet, a bridge that somebody
-// deleted.
+// deleted. Only who leads does so: a bridge names one controller, and two would
+// take it from each other.
 const (
 	bridgePause   = 500 * time.Millisecond // while it is not set up
 	bridgeLook    = 3 * time.Second        // from one look to the next when it is
@@ -23,7 +24,7 @@ func (d *desk) keepBridge(ctx context.Context, sw topology.Switch) {
 	log := d.log.With("switch", string(sw.Name))
 	done, said := false, ""
 	for {
-		if !done || !d.connected(sw.Name) {
+		if d.bridgeDue(sw.Name, done) {
 			err := d.ensure(ctx, sw)
 			if ctx.Err() != nil {
 				return
@@ -62,8 +63,16 @@ func (d *desk) ensure(ctx context.Context, sw topology.Switch) error {
 	return d.fabric.ensure(ctx, d.cluster.Name, sw, portsOf(d.cluster, sw))
 }
 
-func (d *desk) connected(name topology.SwitchName) bool {
+// bridgeDue tells whether a bridge is to be set up, for the first time or anew.
+func (d *desk) bridgeDue(name topology.SwitchName, done bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.stations[name] != nil
+	return d.leads && (!done || d.stations[name] == nil)
+}
+
+// setLeads says whether this controller leads, or only serves on.
+func (d *desk) setLeads(leads bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.leads = leads
 }

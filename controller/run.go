@@ -165,6 +165,9 @@ func (l *loop) lead(leadership state.Leadership) {
 	l.won, l.leadership, l.elected = nil, leadership, true
 	// A View from before the election may lack the last leader's words.
 	l.floor = max(l.floor, int64(leadership.Term()))
+	if l.desk != nil {
+		l.desk.setLeads(true)
+	}
 	l.metrics.leader.Set(1)
 	l.Log.Info("this controller leads", "name", l.Name, "term", leadership.Term())
 }
@@ -182,6 +185,9 @@ func (l *loop) lost() <-chan struct{} {
 func (l *loop) loseLead() {
 	l.Log.Warn("this controller leads no more", "name", l.Name, "term", l.leadership.Term())
 	l.leadership = nil
+	if l.desk != nil {
+		l.desk.setLeads(false)
+	}
 	l.metrics.leader.Set(0)
 }
 

@@ -210,17 +210,6 @@ func TestStrangeSwitch(t *testing.T) {
 	await(t, "words about it", func() bool { return c.count("0000000000001234") == 1 })
 }
 
-func TestBridgeTriedAgain(t *testing.T) {
-	store, f := state.NewMemory(), newMemoryFabric()
-	f.broken = errors.New("no database")
-	c := start(t, store, f, "c1", labConfig(t))
-	await(t, "the complaint", func() bool { return c.count("no database") == 1 })
-	f.mu.Lock()
-	f.broken = nil
-	f.mu.Unlock()
-	await(t, "the bridge", func() bool { return c.count("the bridge is set up") == 1 })
-}
-
 func TestRunRefuses(t *testing.T) {
 	taken := newMemoryFabric()
 	taken.refuse = errors.New("address already in use")
