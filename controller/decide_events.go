@@ -22,7 +22,8 @@ func (d *decider) elected() {
 	}
 }
 
-// events keeps what happened in the ring, the newest of it if all is too much.
+// events keeps what happened in the ring: of more than fits beside the changes in
+// their transaction, the newest.
 func (d *decider) events() {
 	var seq uint64
 	if n := len(d.View.Events); n > 0 {
@@ -33,12 +34,30 @@ func (d *decider) events() {
 		if e.routine() {
 			continue
 		}
-		seq++
+		seq = d.nextPlace(seq)
 		kept = append(kept, state.Event{Schema: state.Schema, Seq: seq, Time: d.Now, Kind: e.kind(), Node: e.Node, Text: e.text()})
 	}
-	for _, e := range kept[max(0, len(kept)-state.EventRing):] {
+	for _, e := range kept[max(0, len(kept)-d.room()):] {
 		d.put(e)
 	}
+}
+
+// nextPlace is the next number of an event whose place in the ring can be written:
+// what can not be read is left alone.
+func (d *decider) nextPlace(seq uint64) uint64 {
+	for range state.EventRing {
+		if seq++; !d.View.IsBroken(state.Event{Seq: seq}) {
+			break
+		}
+	}
+	return seq
+}
+
+// room is how many events fit into the last transaction of the changes.
+func (d *decider) room() int {
+	changes := len(d.out.Changes)
+	transactions := max(1, (changes+state.MaxChanges-1)/state.MaxChanges)
+	return transactions*state.MaxChanges - changes
 }
 
 // routine events are for the log only.

@@ -4,48 +4,110 @@ package controller
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/onevip/onevip/state"
 	"github.com/onevip/onevip/topology"
 )
 
-// TestRing: the newest events are kept, and numbers go on.
-func TestRing(t *testing.T) {
-	store := state.NewMemory()
-	leader, err := store.Campaign(t.Context(), "c1")
-	if err != nil {
+// ring is a store whose ring is decided on, for a cluster of so many nodes.
+type ring struct {
+	t      *testing.T
+	store  *state.Memory
+	leader state.Leadership
+	config topology.Cluster
+}
+
+func newRing(t *testing.T, nodes int) *ring {
+	t.Helper()
+	r := &ring{t: t, store: state.NewMemory(), config: topology.Default()}
+	var err error
+	if r.leader, err = r.store.Campaign(t.Context(), "c1"); err != nil {
 		t.Fatal(err)
 	}
-	config := topology.Default()
-	for i := range 200 {
+	for i := range nodes {
 		name := topology.NodeName(fmt.Sprintf("n%03d", i))
-		config.Nodes = append(config.Nodes, topology.Node{Name: name})
-		putAgent(t, store, state.Agent{Schema: state.Schema, Name: name, MAC: topology.MAC{2, byte(i)}})
+		r.config.Nodes = append(r.config.Nodes, topology.Node{Name: name})
+		putAgent(t, r.store, state.Agent{Schema: state.Schema, Name: name, MAC: topology.MAC{2, byte(i)}})
 	}
-	decide := func() []state.Event {
-		t.Helper()
-		if _, err := leader.Apply(t.Context(), Decide(Input{Config: config, View: viewOf(t, store), Now: noon, Elected: true}).Changes...); err != nil {
-			t.Fatal(err)
+	return r
+}
+
+// decide gives the decision's changes, and the ring after them.
+func (r *ring) decide() ([]state.Change, []state.Event) {
+	r.t.Helper()
+	changes := Decide(Input{Config: r.config, View: viewOf(r.t, r.store), Now: noon, Elected: true}).Changes
+	if _, err := r.leader.Apply(r.t.Context(), changes...); err != nil {
+		r.t.Fatal(err)
+	}
+	return changes, viewOf(r.t, r.store).Events
+}
+
+// fill writes events by another hand.
+func (r *ring) fill(from, to uint64) {
+	r.t.Helper()
+	for seq := from; seq <= to; seq++ {
+		if _, err := r.leader.Apply(r.t.Context(), state.Change{Record: state.Event{Schema: state.Schema, Seq: seq, Kind: "old"}}); err != nil {
+			r.t.Fatal(err)
 		}
-		return viewOf(t, store).Events
 	}
-	// The leader, the settings, 200 nodes added and up, and the slots.
-	first, last := decide(), uint64(1+1+400+1)
-	if len(first) != state.EventRing || first[0].Seq != last-255 || first[255].Seq != last || first[255].Kind != "slots_moved" {
-		t.Fatalf("%d events, the first %+v, the last %+v", len(first), first[0], first[len(first)-1])
-	}
-	store.Put("agents/n007", nil)
-	second := decide()
-	if from, to := second[0].Seq, second[255].Seq; from != last-255+3 || to != last+3 {
-		t.Errorf("events %d to %d, want %d to %d", from, to, last-255+3, last+3)
-	}
+}
+
+// toldSince are the kinds of the events after a number, and their numbers.
+func toldSince(events []state.Event, seq uint64) string {
 	var told []string
-	for _, e := range second[253:] {
-		told = append(told, e.Kind)
+	for _, e := range events {
+		if e.Seq > seq {
+			told = append(told, fmt.Sprintf("%d %s", e.Seq, e.Kind))
+		}
 	}
-	if got, want := fmt.Sprint(told), "[leader_changed node_lost slots_moved]"; got != want {
+	return strings.Join(told, ", ")
+}
+
+// TestRing: the newest events are kept, and numbers go on.
+func TestRing(t *testing.T) {
+	r := newRing(t, 2)
+	r.decide()
+	r.fill(100, 400)
+	r.store.Put("agents/n001", nil)
+	_, events := r.decide()
+	if from, to := events[0].Seq, events[len(events)-1].Seq; len(events) != state.EventRing || from != 148 || to != 403 {
+		t.Errorf("%d events, from %d to %d", len(events), from, to)
+	}
+	if got, want := toldSince(events, 400), "401 leader_changed, 402 node_lost, 403 slots_moved"; got != want {
 		t.Errorf("events %s, want %s: the ring had lost the leader's", got, want)
+	}
+}
+
+// TestMoreEventsThanFit: events need no transaction beside those of the
+// changes; the newest are kept.
+func TestMoreEventsThanFit(t *testing.T) {
+	for _, nodes := range []int{60, 200} {
+		r := newRing(t, nodes)
+		changes, events := r.decide()
+		// The leader, the settings, the nodes added and up, and the slots.
+		last := uint64(1 + 1 + 2*nodes + 1)
+		if n := len(events); n == 0 || n >= int(last) || events[n-1].Seq != last || events[n-1].Kind != "slots_moved" || events[0].Seq != last+1-uint64(n) {
+			t.Fatalf("%d nodes: %d events, want the newest of %d", nodes, n, last)
+		}
+		if full := len(changes) % state.MaxChanges; full != 0 || len(changes)-len(events) <= len(changes)-state.MaxChanges {
+			t.Errorf("%d nodes: %d changes, %d of them events: want them to fill the changes' last transaction", nodes, len(changes), len(events))
+		}
+	}
+}
+
+// TestBrokenPlaces: what can not be read stays, and no event is lost for it.
+func TestBrokenPlaces(t *testing.T) {
+	r := newRing(t, 2)
+	r.decide()
+	r.fill(100, 254)
+	r.store.Put("events/255", []byte("{"))
+	r.store.Put("events/0", []byte("{"))
+	r.store.Put("agents/n001", nil)
+	_, events := r.decide()
+	if got, want := toldSince(events, 254), "257 node_lost, 258 slots_moved"; got != want {
+		t.Errorf("events %s, want %s", got, want)
 	}
 }
 
