@@ -133,6 +133,7 @@ func (c *core) onView(now time.Time, u state.Update) []action {
 	if !c.ready {
 		c.listening = now.Add(c.patience())
 	}
+	out = append(out, c.violations.follow(u.View.Cluster.Created, want.epoch)...)
 	want.slots = c.handover.follow(want.self.ID, want.epoch, want.slots, confirmedEpoch(u.View), aliveNodes(u.View))
 	if !c.ready || !reflect.DeepEqual(want, c.want) {
 		out = append(out, install{want})

@@ -47,6 +47,8 @@ func (a *agent) do(ctx context.Context, act action) {
 		a.scheduleLoads()
 	case countFrame:
 		a.metrics.countFrame(act.as)
+	case countRegression:
+		a.metrics.kernel.regressions.Add(1)
 	case setPickable:
 		a.metrics.showPickable(act)
 	case setReach:

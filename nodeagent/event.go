@@ -115,6 +115,8 @@ type (
 	scheduleLoads struct{}
 	// countFrame counts a received frame, taken or refused.
 	countFrame struct{ as refusal }
+	// countRegression counts that the epoch of the slot table fell.
+	countRegression struct{}
 	// setPickable sets the metrics of one service.
 	setPickable struct {
 		service  topology.ServiceName
@@ -131,19 +133,20 @@ type (
 	}
 )
 
-func (install) isAction()       {}
-func (setLoads) isAction()      {}
-func (setSourceHash) isAction() {}
-func (send) isAction()          {}
-func (pulse) isAction()         {}
-func (ask) isAction()           {}
-func (setSuspected) isAction()  {}
-func (standDown) isAction()     {}
-func (runChecks) isAction()     {}
-func (watchConns) isAction()    {}
-func (publish) isAction()       {}
-func (scheduleLoads) isAction() {}
-func (countFrame) isAction()    {}
-func (setPickable) isAction()   {}
-func (setReach) isAction()      {}
-func (say) isAction()           {}
+func (install) isAction()         {}
+func (setLoads) isAction()        {}
+func (setSourceHash) isAction()   {}
+func (send) isAction()            {}
+func (pulse) isAction()           {}
+func (ask) isAction()             {}
+func (setSuspected) isAction()    {}
+func (standDown) isAction()       {}
+func (runChecks) isAction()       {}
+func (watchConns) isAction()      {}
+func (publish) isAction()         {}
+func (scheduleLoads) isAction()   {}
+func (countFrame) isAction()      {}
+func (countRegression) isAction() {}
+func (setPickable) isAction()     {}
+func (setReach) isAction()        {}
+func (say) isAction()             {}

@@ -4,6 +4,7 @@ package nodeagent
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -14,10 +15,12 @@ import (
 
 // kernelCollector reads the filter's counters at each scrape.
 type kernelCollector struct {
-	mu      sync.Mutex   // guards all below
+	mu      sync.Mutex   // guards filter to labels
 	filter  filter       // nil: not loaded yet
 	notices noticeReader // nil: not open yet
 	labels  labels
+
+	regressions atomic.Uint64 // beside the violations that the filter counts
 }
 
 var (
@@ -38,7 +41,7 @@ var (
 	youngDesc = prometheus.NewDesc("onevip_agent_adopted_young_total",
 		"Segments by which this node took over connections that a failed one had only just got.", nil, nil)
 	violationsDesc = prometheus.NewDesc("onevip_agent_invariant_violations_total",
-		"What the filter saw that must never be, by invariant.", []string{"invariant"}, nil)
+		"What the filter or the agent saw that must never be, by invariant.", []string{"invariant"}, nil)
 )
 
 // setFilter tells where the counters are from now on.
@@ -117,6 +120,7 @@ func (k *kernelCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(packetsDesc, prometheus.CounterValue, float64(n), reason)
 	}
 	labels.collectGuard(ch, f, reasons)
+	ch <- prometheus.MustNewConstMetric(violationsDesc, prometheus.CounterValue, float64(k.regressions.Load()), epochRegression)
 	for name, id := range labels.services {
 		n, err := f.Counts(id)
 		if err != nil {

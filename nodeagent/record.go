@@ -31,7 +31,7 @@ func (c *core) record() state.Agent {
 	r.SlotEpoch, r.Cleared = c.epoch, c.fall.cleared
 	r.Warnings = c.warnings.all(c.fall.warning())
 	r.Suspects = c.suspicions()
-	r.Violations = c.violations.counts
+	r.Violations = c.violations.all()
 	r.Services = map[topology.ServiceName]state.AgentHealth{}
 	for name, h := range c.health {
 		n := c.counts[c.view.Services[name].ID]

@@ -6,13 +6,50 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 )
 
-// violations are what the programs saw of the design's invariants being broken. The
+// epochRegression is the violation that the agent itself sees, and not the programs: the
+// epoch of the slot table fell. A store restored from an old copy gives epochs out once
+// more, to other tables.
+const epochRegression = "epoch_regression"
+
+// violations are what was seen of the design's invariants being broken. The programs'
 // counts outlive agents: what an earlier one found is told of, but not complained of.
 type violations struct {
-	counts  map[string]uint64 // nil: not read yet; those above 0
+	counts  map[string]uint64 // of the programs; nil: not read yet; those above 0
 	growing map[string]bool   // since the last reading: said already
+
+	created     time.Time // of the cluster whose slots were followed last
+	epoch       uint64    // of those; 0: none yet
+	regressions uint64    // how often it fell, since this agent began
+}
+
+// follow looks at the epoch of a View's slots. That it falls is said and counted, and
+// obeyed none the less: the others will. Another cluster's begins anew; 0 is that no
+// slots are known.
+func (v *violations) follow(created time.Time, epoch uint64) []action {
+	if epoch == 0 {
+		return nil
+	}
+	before, same := v.epoch, v.created.Equal(created)
+	v.created, v.epoch = created, epoch
+	if !same || epoch >= before {
+		return nil
+	}
+	v.regressions++
+	return []action{countRegression{}, say{slog.LevelError, "an invariant was violated, which must never be: the epoch of the slot table fell; was etcd restored from an old copy?",
+		[]any{"invariant", epochRegression, "from", before, "to", epoch}}}
+}
+
+// all is what the record says; nil: there were none.
+func (v *violations) all() map[string]uint64 {
+	if v.regressions == 0 {
+		return v.counts
+	}
+	out := map[string]uint64{epochRegression: v.regressions}
+	maps.Copy(out, v.counts)
+	return out
 }
 
 // take compares a reading with the one before, and says once when one grows. nil is no

@@ -4,6 +4,7 @@ package nodeagent
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -31,4 +32,57 @@ func TestViolationsAreSaidWhenTheyBegin(t *testing.T) {
 			t.Errorf("%s: counts (-want +got):\n%s", tt.name, diff)
 		}
 	}
+}
+
+// A store that was restored from a copy says what was. Its tables are obeyed.
+func TestAnEpochThatFallsIsAViolation(t *testing.T) {
+	s := runningStory(t)
+	created := s.now.Add(-time.Hour)
+	for _, tt := range []struct {
+		name    string
+		epoch   uint64
+		created time.Time
+		falls   bool
+	}{
+		{"another cluster", 3, created, false},
+		{"it grows", 9, created, false},
+		{"it falls", 5, created, true},
+		{"it stays", 5, created, false},
+		{"it falls again", 4, created, true},
+		{"a cluster made anew", 1, created.Add(time.Hour), false},
+	} {
+		v := testView()
+		v.Cluster.Created, v.Slots.Epoch = tt.created, tt.epoch
+		before := s.core.violations.regressions
+		out := s.see(v)
+		if fell := len(only[countRegression](out)) == 1; fell != tt.falls || saysOf(out, "epoch of the slot table fell") != tt.falls {
+			t.Errorf("%s: counted and said is %+v, want %t", tt.name, out, tt.falls)
+		}
+		if tt.falls && one[publish](t, out).record.Violations[epochRegression] != before+1 {
+			t.Errorf("%s: the record does not tell", tt.name)
+		}
+		if tt.epoch != 5 || tt.falls {
+			if got := one[install](t, out).want.epoch; got != tt.epoch {
+				t.Errorf("%s: installs epoch %d, want %d", tt.name, got, tt.epoch)
+			}
+		}
+	}
+	out := s.step(reportDue{map[string]uint64{"double_owner": 1}})
+	want := map[string]uint64{"double_owner": 1, epochRegression: 2}
+	if diff := cmp.Diff(want, one[publish](t, out).record.Violations); diff != "" {
+		t.Errorf("record (-want +got):\n%s", diff)
+	}
+}
+
+func TestRegressionsAreShownAsViolations(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		m := b.start("n1", 100)
+		b.pass(time.Second)
+		wantMetric(t, m, "onevip_agent_invariant_violations_total", 0)
+		v := testView()
+		v.Slots.Epoch = 3
+		b.apply(v)
+		b.pass(time.Second)
+		wantMetric(t, m, "onevip_agent_invariant_violations_total", 1)
+	})
 }
