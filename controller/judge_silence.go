@@ -14,6 +14,14 @@ import (
 // enoughReporters is how many must suspect a node; where fewer are up, all of them.
 const enoughReporters = 2
 
+// ripeAfter is how many intervals a silence lasts beyond the one that makes an agent
+// ask: two for its questions, one until the heartbeats of all were due, and one for
+// its words to get here. ripeMost is how many are waited for at most.
+const (
+	ripeAfter = 4
+	ripeMost  = 3
+)
+
 // silent fails one node that others hear nothing of, the one that most others
 // suspect first, and of two the one with the higher id. It tells whether there
 // was one.
@@ -57,6 +65,7 @@ func (j *judge) suspicion(s *subject) verdict {
 			continue
 		}
 		switch {
+		case !said.Agentless && !j.ripe(s, said):
 		case !said.Agentless:
 			silent = append(silent, other.name)
 		case j.passed(said.Since.Add(j.Config.Failure.Grace)):
@@ -69,6 +78,15 @@ func (j *judge) suspicion(s *subject) verdict {
 	}
 	slices.Sort(v.reporters)
 	return v
+}
+
+// ripe tells whether a silence lasts for so long that who reports it would report
+// one of others, too, that began with it: in an outage of all, the node whose
+// heartbeat was due next is suspected by all, an interval before they suspect each
+// other. By a clock that is unlike ours it can not be told, and is not waited for.
+func (j *judge) ripe(s *subject, said state.Suspicion) bool {
+	at := said.Since.Add(j.silence() + ripeAfter*j.Config.Heartbeat.Interval)
+	return j.enough(s) < enoughReporters || at.Sub(j.Now) > ripeMost*j.Config.Heartbeat.Interval || j.passed(at)
 }
 
 // enough is how many reporters it takes.

@@ -19,6 +19,7 @@ import (
 //
 //	n1:n2,n3     n1 hears nothing of n2 and n3
 //	n1~n2        n1 hears no agent at n2 since 40 s, its programs answer
+//	n1!n2        n1 hears nothing of n2, last 550 ms ago
 //	n1?n2        n1's words are about another boot of n2
 //	n1 gone      n1's lease ran out
 //	n1 down      no carrier
@@ -41,7 +42,7 @@ func courtroom(t *testing.T, nodes int, words []string) Input {
 		in.View.Agents[name] = state.Agent{Name: name, Incarnation: "b1", Suspects: map[topology.NodeName]state.Suspicion{}}
 	}
 	for _, word := range words {
-		if i := strings.IndexAny(word, ":~?"); i > 0 {
+		if i := strings.IndexAny(word, ":~?!"); i > 0 {
 			accuse(in, topology.NodeName(word[:i]), word[i], word[i+1:])
 			continue
 		}
@@ -78,8 +79,11 @@ func befallSwitch(t *testing.T, in Input, words []string) {
 func accuse(in Input, reporter topology.NodeName, how byte, list string) {
 	for name := range strings.SplitSeq(list, ",") {
 		suspicion := state.Suspicion{Since: noon.Add(-40 * time.Second), Agentless: how == '~', Incarnation: "b1"}
-		if how == '?' {
+		switch how {
+		case '?':
 			suspicion.Incarnation = "b0"
+		case '!':
+			suspicion.Since = noon.Add(-550 * time.Millisecond)
 		}
 		in.View.Agents[reporter].Suspects[topology.NodeName(name)] = suspicion
 	}
@@ -160,6 +164,9 @@ func TestJudge(t *testing.T) {
 		{"of two nobody hears the other, while the switch is away", 2, []string{"all", "s1 away"}, "n2? switch-away, n1? lower-id-stays"},
 		{"of two nobody hears the other, when the switch has just come back", 2, []string{"all", "s1 back 100ms"}, "n2? switch-away, n1? lower-id-stays"},
 		{"of two nobody hears the other, long after the switch came back", 2, []string{"all", "s1 back 2s"}, "n2 silence by n1"},
+		{"two to whom others may be silent in a moment", 3, []string{"n1!n2", "n3!n2"}, ""},
+		{"two, of whom to one others may be silent in a moment", 3, []string{"n1:n2", "n3!n2"}, "n2? one-reporter"},
+		{"of two nobody waits for others", 2, []string{"n1!n2"}, "n2 silence by n1"},
 		{"agentless for the grace", 3, []string{"n1~n2", "n3~n2"}, "n2 agentless by n1 n3"},
 		{"agentless for one, silent for another", 4, []string{"n1~n2", "n3:n2"}, "n2 agentless by n1 n3"},
 	}
@@ -204,6 +211,22 @@ func TestJudgeWaits(t *testing.T) {
 	j.run()
 	if want := noon.Add(20 * time.Second); len(j.verdicts) > 0 || !j.next.Equal(want) {
 		t.Errorf("verdicts %v, next %v: want none before %v", j.verdicts, j.next, want)
+	}
+}
+
+// TestJudgeWaitsForOthers: a silence is judged when one of all would have shown,
+// and at once where clocks differ by more than that takes.
+func TestJudgeWaitsForOthers(t *testing.T) {
+	ids := map[topology.NodeName]topology.NodeID{"n1": 1, "n2": 2, "n3": 3}
+	in := courtroom(t, 3, []string{"n1!n2", "n3!n2"})
+	j := newJudge(in, ids, nil)
+	j.run()
+	if want := noon.Add(150 * time.Millisecond); len(j.verdicts) > 0 || !j.next.Equal(want) {
+		t.Errorf("verdicts %v, next %v: want none before %v", j.verdicts, j.next, want)
+	}
+	in.Now = noon.Add(-time.Second)
+	if got, want := judged(in), "n2 silence by n1 n3"; got != want {
+		t.Errorf("by a clock that is slow: %q, want %q", got, want)
 	}
 }
 
