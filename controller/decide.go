@@ -30,6 +30,8 @@ type Input struct {
 	Down map[topology.NodeName]bool
 	Away map[topology.SwitchName]bool
 	Back map[topology.SwitchName]time.Time
+	// Deaf is when nobody heard anybody the last time; zero: never.
+	Deaf time.Time
 	// Fenced are the failures, by epoch, whose fence is in force at the node's switch.
 	Fenced map[uint64]bool
 	// Elected: this leader has just been elected, which is an event.
@@ -52,6 +54,8 @@ type Decision struct {
 	Events []Event
 	// Warnings are what is not as it should be and stays so until somebody acts.
 	Warnings []Warning
+	// Deaf: nobody hears anybody, until there is another decision.
+	Deaf bool
 	// Next is when to decide again although nothing happened; zero: never.
 	Next time.Time
 }

@@ -16,7 +16,7 @@ func (d *decider) nodes() {
 	ids := d.nodeIDs()
 	d.judge = newJudge(d.Input, ids, d.returning)
 	d.judge.run()
-	d.suspects = d.judge.suspected()
+	d.suspects, d.out.Deaf = d.judge.suspected(), d.judge.deaf()
 	d.out.Warnings = append(d.out.Warnings, d.judge.warnings...)
 	if !d.judge.next.IsZero() {
 		d.wake(d.judge.next)

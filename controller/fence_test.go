@@ -175,6 +175,31 @@ func TestSuspicionIsActedOn(t *testing.T) {
 	}
 }
 
+// TestOutageOfAll: nobody is failed while nobody hears anybody, nor when the first
+// two hear each other again; who is not heard for longer than them is.
+func TestOutageOfAll(t *testing.T) {
+	store, _, c, _, _ := fencedLab(t)
+	since := time.Now().Add(-time.Minute)
+	say := func(name topology.NodeName, list ...topology.NodeName) {
+		suspects := map[topology.NodeName]state.Suspicion{}
+		for _, other := range list {
+			suspects[other] = state.Suspicion{Since: since}
+		}
+		putAgent(t, store, state.Agent{Schema: state.Schema, Name: name, MAC: macOf(string(name)), Suspects: suspects})
+	}
+	say("n1", "n2", "n3")
+	say("n2", "n1", "n3")
+	say("n3", "n1", "n2")
+	await(t, "words about it", func() bool { return c.count("do not hear each other either") > 0 })
+	say("n1", "n3")
+	say("n2", "n3")
+	await(t, "patience", func() bool { return c.count("nobody heard anybody a moment ago") > 0 })
+	await(t, "the failure", func() bool { return newestFailure(t, store, "n3").Epoch != 0 })
+	if n := len(viewOf(t, store).Failures); n != 1 {
+		t.Errorf("%d failures, want one", n)
+	}
+}
+
 // TestAnotherLeaderFences: the leader goes between a failure and its fence; the
 // next one waits for the datapath itself before it says that the fence is in force.
 func TestAnotherLeaderFences(t *testing.T) {

@@ -102,6 +102,9 @@ func (j *judge) refuse(s *subject, v verdict) (WarningReason, string) {
 	if len(others) > 1 && !j.hearEachOther(v.reporters) {
 		return NobodyHears, "those who say so do not hear each other either: it may be the network that is silent"
 	}
+	if len(others) > 1 && !j.passed(j.Deaf.Add(heardAfter*j.silence())) {
+		return NobodyHears, "nobody heard anybody a moment ago: it may not have been heard again yet"
+	}
 	// Its agent gone from etcd too is a second witness.
 	if len(others) == 1 && s.id < others[0].id && s.state == state.NodeUp {
 		return LowerIDStays, "of two the one with the lower id stays as long as its agent reaches etcd"
@@ -131,6 +134,17 @@ func (j *judge) hearEachOther(reporters []topology.NodeName) bool {
 func (j *judge) hears(listener, other topology.NodeName) bool {
 	said, suspects := j.View.Agents[listener].Suspects[other]
 	return !suspects || said.Agentless || said.Incarnation != j.View.Agents[other].Incarnation
+}
+
+// deaf tells whether no two of three or more nodes that are up hear each other.
+func (j *judge) deaf() bool {
+	var up []topology.NodeName
+	for _, s := range j.subjects {
+		if s.state == state.NodeUp {
+			up = append(up, s.name)
+		}
+	}
+	return len(up) > enoughReporters && !j.hearEachOther(up)
 }
 
 // switchSilent tells whether what is not heard of a node may be for its switch,

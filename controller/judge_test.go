@@ -26,6 +26,7 @@ import (
 //	n1 boot      its agent is of another boot
 //	n1 failed silence, n1 back 100ms     it did, and was, so long ago
 //	all          everybody hears nothing of everybody
+//	deaf 100ms   nobody heard anybody, last so long ago
 //	s1 away, s1 back 100ms               the switch is not connected, or only so long
 func courtroom(t *testing.T, nodes int, words []string) Input {
 	config := topology.Default()
@@ -51,6 +52,8 @@ func courtroom(t *testing.T, nodes int, words []string) Input {
 			accuseAll(in)
 		case "s1":
 			befallSwitch(t, in, fields[1:])
+		case "deaf":
+			in.Deaf = noon.Add(-duration(t, fields[1]))
 		default:
 			befall(t, in, fields)
 		}
@@ -164,6 +167,8 @@ func TestJudge(t *testing.T) {
 		{"of two nobody hears the other, while the switch is away", 2, []string{"all", "s1 away"}, "n2? switch-away, n1? lower-id-stays"},
 		{"of two nobody hears the other, when the switch has just come back", 2, []string{"all", "s1 back 100ms"}, "n2? switch-away, n1? lower-id-stays"},
 		{"of two nobody hears the other, long after the switch came back", 2, []string{"all", "s1 back 2s"}, "n2 silence by n1"},
+		{"nobody heard anybody a moment ago", 3, []string{"n1:n2", "n3:n2", "deaf 100ms"}, "n2? nobody-hears"},
+		{"nobody heard anybody long ago", 3, []string{"n1:n2", "n3:n2", "deaf 2s"}, "n2 silence by n1 n3"},
 		{"two to whom others may be silent in a moment", 3, []string{"n1!n2", "n3!n2"}, ""},
 		{"two, of whom to one others may be silent in a moment", 3, []string{"n1:n2", "n3!n2"}, "n2? one-reporter"},
 		{"of two nobody waits for others", 2, []string{"n1!n2"}, "n2 silence by n1"},
@@ -236,5 +241,25 @@ func TestJudgeWaitsForTheSwitch(t *testing.T) {
 	j.run()
 	if want := noon.Add(2*j.silence() - 100*time.Millisecond); !j.next.Equal(want) {
 		t.Errorf("next %v, want %v", j.next, want)
+	}
+}
+
+func TestDeaf(t *testing.T) {
+	tests := []struct {
+		nodes int
+		words []string
+		want  bool
+	}{
+		{3, nil, false},
+		{3, []string{"all"}, true},
+		{2, []string{"all"}, false},
+		{3, []string{"n1:n2,n3", "n2:n3"}, true},
+		{4, []string{"n1:n2,n3,n4", "n2:n1,n3,n4"}, false},
+		{3, []string{"all", "n3 gone"}, false},
+	}
+	for _, tt := range tests {
+		if got := Decide(courtroom(t, tt.nodes, tt.words)).Deaf; got != tt.want {
+			t.Errorf("%d nodes, %v: deaf %t", tt.nodes, tt.words, got)
+		}
 	}
 }

@@ -86,6 +86,8 @@ type loop struct {
 	retryAt time.Time // no decision before, after a failed write
 	loadsAt time.Time
 	elected bool // since the last decision that was written
+	deaf    bool // nobody heard anybody at the last decision
+	deafAt  time.Time
 	warned  map[Warning]bool
 	said    string // last failure of a write
 }

@@ -20,11 +20,14 @@ func (l *loop) decide(ctx context.Context) {
 		return
 	}
 	now, seen := time.Now(), l.sight()
+	if l.deaf {
+		l.deafAt = now
+	}
 	decision := Decide(Input{
 		Config: l.Cluster, View: l.last.View, Now: now, LoadsAt: l.loadsAt, Fresh: fresh,
-		Down: seen.down, Away: seen.away, Back: seen.back, Fenced: seen.fenced, Elected: l.elected,
+		Down: seen.down, Away: seen.away, Back: seen.back, Fenced: seen.fenced, Deaf: l.deafAt, Elected: l.elected,
 	})
-	l.next = decision.Next
+	l.next, l.deaf = decision.Next, decision.Deaf
 	l.warn(decision.Warnings)
 	if len(decision.Changes) == 0 {
 		l.elected = false
