@@ -158,8 +158,7 @@ func (s scene) checkInvariants(t *testing.T) {
 	}
 }
 
-// checkFailing ends the open loop: every connection must have been established
-// without sending its SYN again, where the lab's switch lost nothing. Requests may
+// checkFailing ends the open loop: where the lab's switch lost nothing, requests may
 // have been reset, with the owner that had them in hand, never left alone.
 // After a time in which nobody could decide, they may also have timed out.
 func (s stream) checkFailing(t *testing.T, late bool) {
