@@ -164,12 +164,18 @@ type Node struct {
 // Policy decides who owns a new connection.
 type Policy string
 
-// The layer-4 policies. All are weighted.
+// All policies are weighted. The last two are of layer 7: they look at the first
+// request, and bring equal keys to the same few nodes.
 const (
 	LeastConnection Policy = "least-connection"
 	RoundRobin      Policy = "round-robin"
 	SourceHash      Policy = "source-hash"
+	Locality        Policy = "locality"
+	BoundedHash     Policy = "bounded-hash"
 )
+
+// Inspects tells whether the policy decides by the client's first request.
+func (p Policy) Inspects() bool { return p == Locality || p == BoundedHash }
 
 // Service is one TCP port on one or more VIPs.
 type Service struct {
@@ -177,7 +183,9 @@ type Service struct {
 	VIPs   []netip.Addr `yaml:"vips"` // IPv4 and IPv6, never v4-mapped
 	Port   uint16       `yaml:"port"`
 	Policy Policy       `yaml:"policy"` // least-connection
-	Health Health       `yaml:"health"`
+	// Locality is there if, and only if, Policy inspects.
+	Locality LocalityRules `yaml:"locality,omitempty"`
+	Health   Health        `yaml:"health"`
 	// MaxConns is the number of active connections at which a node counts as
 	// full and is not picked; 0: no limit.
 	MaxConns uint32 `yaml:"max_conns,omitempty"`

@@ -3,6 +3,7 @@
 package topology
 
 import (
+	"cmp"
 	"encoding"
 	"fmt"
 	"reflect"
@@ -89,8 +90,11 @@ func isText(v reflect.Value) bool {
 
 // block reads the keys of a struct.
 func (d *decoder) block(n *yaml.Node, v reflect.Value, path string) {
-	if h, ok := v.Addr().Interface().(*Heartbeat); ok {
-		*h = heartbeatOf(presetIn(n))
+	switch b := v.Addr().Interface().(type) {
+	case *Heartbeat:
+		*b = heartbeatOf(Preset(cmp.Or(wordIn(n, "preset"), string(PresetDefault))))
+	case *Service:
+		b.Locality = localityOf(Policy(wordIn(n, "policy")))
 	}
 	keys := keysOf(v.Type())
 	d.pairs(n, path, "write its keys below it: "+strings.Join(keys, ", "), func(key, value *yaml.Node) {
@@ -104,15 +108,19 @@ func (d *decoder) block(n *yaml.Node, v reflect.Value, path string) {
 	})
 }
 
-// presetIn finds the preset that a heartbeat block names: it decides on the
-// values of the other keys that are left out, wherever it stands.
-func presetIn(n *yaml.Node) Preset {
+// wordIn finds the word under a key that decides on the values of others that are
+// left out, wherever it stands in the block.
+func wordIn(n *yaml.Node, key string) string {
 	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == "preset" {
-			return Preset(n.Content[i+1].Value)
+		if n.Content[i].Value != key {
+			continue
 		}
+		if value := n.Content[i+1]; value.Kind == yaml.AliasNode {
+			return value.Alias.Value
+		}
+		return n.Content[i+1].Value
 	}
-	return PresetDefault
+	return ""
 }
 
 // table reads a map with names for keys.
@@ -216,7 +224,7 @@ func setScalar(v reflect.Value, text string, number bool) (what, fix string) {
 	return "", ""
 }
 
-// setNumber reads a whole number that fits v's type. The ranges that have a
+// setNumber reads a number that fits v's type, a whole one unless that has fractions. The ranges that have a
 // meaning are validated later.
 func setNumber(v reflect.Value, text string) (what, fix string) {
 	if v.CanUint() {
@@ -226,6 +234,14 @@ func setNumber(v reflect.Value, text string) (what, fix string) {
 			return fmt.Sprintf("%q is out of range or no whole number", text), fmt.Sprintf("write at most %d", largest)
 		}
 		v.SetUint(u)
+		return "", ""
+	}
+	if v.CanFloat() {
+		f, err := strconv.ParseFloat(text, v.Type().Bits())
+		if err != nil {
+			return fmt.Sprintf("%q is no number", text), "write one like 1.25"
+		}
+		v.SetFloat(f)
 		return "", ""
 	}
 	i, err := strconv.ParseInt(text, 10, 32)

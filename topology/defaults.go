@@ -47,6 +47,18 @@ func setDefaults(block any) {
 	}
 }
 
+// localityOf gives the rules of a service whose policy inspects. The thresholds
+// are those of Pai et al., ASPLOS 1998.
+func localityOf(p Policy) LocalityRules {
+	if !p.Inspects() {
+		return LocalityRules{}
+	}
+	return LocalityRules{
+		Key: "path", Low: 25, High: 65, Decay: 20 * time.Second, Bound: 1.25,
+		Silent: Silent{After: 3 * time.Second, Then: SilentLeastConnection},
+	}
+}
+
 // heartbeatOf gives a preset's values; an unknown one, which validation reports,
 // has the default's.
 func heartbeatOf(p Preset) Heartbeat {
@@ -73,6 +85,7 @@ func (c *Cluster) derive() {
 		if h := &c.Services[i].Health; h.Type == HealthHTTP && h.Path == "" {
 			h.Path = "/"
 		}
+		c.Services[i].Locality.Key = c.Services[i].Locality.Key.normal()
 	}
 }
 

@@ -91,6 +91,14 @@ func TestParseReadsEveryKey(t *testing.T) {
 			Name: "web", Port: 80, Policy: "round-robin", MaxConns: 500, Replay: "safe",
 			VIPs:   []netip.Addr{netip.MustParseAddr("192.0.2.80"), netip.MustParseAddr("2001:db8::80")},
 			Health: Health{Type: "http", Path: "/healthz", Interval: 2 * time.Second, Timeout: time.Second, Rise: 1, Fall: 5},
+		}, {
+			Name: "files", Port: 81, Policy: "locality", Replay: "unsafe",
+			VIPs: []netip.Addr{netip.MustParseAddr("192.0.2.80")},
+			Locality: LocalityRules{
+				Key: "header:x-user", Low: 2, High: 5, Decay: time.Minute, Bound: 1.5,
+				Silent: Silent{After: time.Second, Then: "close"},
+			},
+			Health: Health{Type: "tcp", Interval: time.Second, Timeout: 500 * time.Millisecond, Rise: 2, Fall: 3},
 		}},
 	}
 	if diff := cmp.Diff(want, got, compareAddr); diff != "" {
@@ -184,7 +192,21 @@ f:8: services[0].vips[6]: fd00::1%eth0 has a zone; write it without %eth0
 f:8: services[0].vips[7]: 255.255.255.255 is the broadcast address; write a unicast address of the cluster's network
 f:8: services[0].vips[8]: is empty; write a unicast address of the cluster's network`},
 		{"VIP and port twice", minimal + "  - {name: web2, vips: [10.0.0.1], port: 80}\n", `f:10: services[1].vips[0]: 10.0.0.1:80 is taken by service web; write another address or port`},
-		{"policy", edit("port: 80", "port: 80\n    policy: least"), `f:10: services[0].policy: "least" is not known; write least-connection, round-robin or source-hash`},
+		{"policy", edit("port: 80", "port: 80\n    policy: least"), `f:10: services[0].policy: "least" is not known; write least-connection, round-robin, source-hash, locality or bounded-hash`},
+		{"locality of layer 4", edit("port: 80", "port: 80\n    locality: {key: path}"), `f:10: services[0].locality: policy least-connection does not look at requests; leave it out, or write policy: locality or bounded-hash`},
+		{"locality", edit("port: 80", "port: 80\n    policy: locality\n    locality: {key: query, low: 0, high: 2000000, decay: 1ms, bound: 1, silent: {after: 6s, then: wait}}"),
+			`f:11: services[0].locality.key: "query" is no key; write path, path-prefix:N, host+path, header:NAME or tls-sni
+f:11: services[0].locality.low: 0 is out of range; write 1 to 1000000
+f:11: services[0].locality.high: 2000000 is out of range; write 1 to 1000000
+f:11: services[0].locality.decay: 1ms is out of range; write 1s to 24h
+f:11: services[0].locality.bound: 1 is out of range; write 1.01 to 10
+f:11: services[0].locality.silent.after: 6s is out of range; write 100ms to 5s
+f:11: services[0].locality.silent.then: "wait" is not known; write least-connection or close`},
+		{"locality, the default is below", edit("port: 80", "port: 80\n    policy: locality\n    locality: {low: 65}"), `f:11: services[0].locality.high: 65 is not above low, 65; write a larger one, or a smaller low`},
+		{"bound", edit("port: 80", "port: 80\n    policy: bounded-hash\n    locality: {bound: .nan}"), `f:11: services[0].locality.bound: ".nan" is no number; write one like 1.25`},
+		{"bound NaN", edit("port: 80", "port: 80\n    policy: bounded-hash\n    locality: {bound: NaN}"), `f:11: services[0].locality.bound: NaN is out of range; write 1.01 to 10`},
+		{"segments", edit("port: 80", "port: 80\n    policy: locality\n    locality: {key: 'path-prefix:0'}"), `f:11: services[0].locality.key: "path-prefix:0" has no number of segments; write path-prefix:N with 1 to 16 for N`},
+		{"header", edit("port: 80", "port: 80\n    policy: locality\n    locality: {key: 'header:X User'}"), `f:11: services[0].locality.key: "header:X User" names no header; write header:NAME, at most 32 letters, digits and '-'`},
 		{"max_conns", edit("port: 80", "port: 80\n    max_conns: -1"), `f:10: services[0].max_conns: "-1" is out of range or no whole number; write at most 4294967295`},
 		{"health", edit("port: 80", "port: 80\n    health: {type: udp, interval: 1ms, timeout: 1ms, rise: 0, fall: 0}"),
 			`f:10: services[0].health.type: "udp" is not known; write tcp, http or none

@@ -102,13 +102,29 @@ func drawService(t *rapid.T, i int) Service {
 	if h.Type == HealthHTTP {
 		h.Path = rapid.StringMatching(`(/[!-~]{0,9})?`).Draw(t, "path")
 	}
+	policy := rapid.SampledFrom([]Policy{LeastConnection, RoundRobin, SourceHash, Locality, BoundedHash}).Draw(t, "policy")
 	return Service{
-		Name: ServiceName(fmt.Sprintf("s%d", i)), Port: uint16(80 + i), Health: h,
+		Locality: drawLocality(t, policy),
+		Name:     ServiceName(fmt.Sprintf("s%d", i)), Port: uint16(80 + i), Health: h,
 		VIPs:     []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")},
-		Policy:   rapid.SampledFrom([]Policy{LeastConnection, RoundRobin, SourceHash}).Draw(t, "policy"),
+		Policy:   policy,
 		MaxConns: rapid.Uint32().Draw(t, "max_conns"),
 		Replay:   rapid.SampledFrom([]Replay{ReplayUnsafe, ReplaySafe}).Draw(t, "replay"),
 	}
+}
+
+func drawLocality(t *rapid.T, p Policy) LocalityRules {
+	r := localityOf(p)
+	if !p.Inspects() {
+		return r
+	}
+	r.Key = rapid.SampledFrom([]LocalityKey{"path", "path-prefix:16", "host+path", "header:~", "header:null", "tls-sni"}).Draw(t, "key")
+	r.Low = rapid.Uint32Range(1, 1000).Draw(t, "low")
+	r.High = r.Low + rapid.Uint32Range(1, 1000).Draw(t, "high")
+	r.Decay = drawSpan(t, time.Second, time.Hour)
+	r.Bound = rapid.Float64Range(leastBound, mostBound).Draw(t, "bound")
+	r.Silent = Silent{drawSpan(t, 100*time.Millisecond, 5*time.Second), rapid.SampledFrom([]SilentThen{SilentLeastConnection, SilentClose}).Draw(t, "then")}
+	return r
 }
 
 func drawSpan(t *rapid.T, least, most time.Duration) time.Duration {

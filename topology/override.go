@@ -3,8 +3,11 @@
 package topology
 
 import (
+	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,7 +17,7 @@ import (
 // Override sets one scalar, or a list of words separated by commas, from
 // outside of the file.
 type Override struct {
-	Path   string // heartbeat.interval; one that Paths lists
+	Path   string // heartbeat.interval, services[0].policy: one that Paths or ItemPaths lists
 	Value  string
 	Origin string // named in messages: "flag --heartbeat-interval"
 }
@@ -60,6 +63,23 @@ func Paths() []Path {
 	return pathsOf(reflect.ValueOf(&c).Elem(), "")
 }
 
+// ItemPaths lists what an Override may set in the items of the file's lists: the
+// numbers are left out, services[].policy.
+func ItemPaths() []Path {
+	var paths []Path
+	c := reflect.TypeFor[Cluster]()
+	for i := range c.NumField() {
+		list := c.Field(i)
+		if list.Type.Kind() != reflect.Slice || list.Type == reflect.TypeFor[[]Link]() {
+			continue
+		}
+		item := reflect.New(list.Type.Elem())
+		setDefaults(item.Interface())
+		paths = append(paths, pathsOf(item.Elem(), tagOf(list)+"[]")...)
+	}
+	return paths
+}
+
 func pathsOf(v reflect.Value, prefix string) []Path {
 	var paths []Path
 	for i := range v.NumField() {
@@ -90,7 +110,7 @@ func overrideKind(v reflect.Value) string {
 		return "text"
 	case v.Kind() == reflect.Bool:
 		return "bool"
-	case v.CanInt(), v.CanUint():
+	case v.CanInt(), v.CanUint(), v.CanFloat():
 		return "number"
 	}
 	return ""
@@ -115,21 +135,18 @@ func textOf(v reflect.Value) string {
 
 // override puts o into the tree as if the file had said so.
 func (d *decoder) override(root *yaml.Node, o Override) {
-	paths := Paths()
-	known := slices.IndexFunc(paths, func(p Path) bool { return p.Path == o.Path })
-	if known < 0 {
-		names := make([]string, len(paths))
-		for i, p := range paths {
-			names[i] = p.Path
-		}
-		d.problems = append(d.problems, Problem{Where: o.Origin, Path: o.Path, What: "can't be set from outside the file", Fix: suggest(o.Path, names)})
+	paths := append(Paths(), ItemPaths()...)
+	form := itemNumber.ReplaceAllString(o.Path, "[]")
+	known := slices.IndexFunc(paths, func(p Path) bool { return p.Path == form })
+	if known < 0 || strings.Contains(o.Path, "[]") {
+		d.unknownOverride(o, paths)
 		return
 	}
 	keys := strings.Split(o.Path, ".")
 	block := root
 	for _, key := range keys[:len(keys)-1] {
-		if block = d.child(block, key, o.Origin); block == nil {
-			return // the file's own mistake; decoding reports it
+		if block = d.step(block, key, o); block == nil {
+			return // said already, or the file's own mistake, which decoding reports
 		}
 	}
 	value := overrideNode(paths[known].Kind, o.Value)
@@ -138,6 +155,53 @@ func (d *decoder) override(root *yaml.Node, o Override) {
 		d.origins[item] = o.Origin
 	}
 	setKey(block, keys[len(keys)-1], value)
+}
+
+// step goes to the block under key, or to the item of a list: services[0].
+func (d *decoder) step(block *yaml.Node, key string, o Override) *yaml.Node {
+	list, rest, isItem := strings.Cut(key, "[")
+	if !isItem {
+		return d.child(block, key, o.Origin)
+	}
+	items := itemsUnder(block, list)
+	number, err := strconv.Atoi(strings.TrimSuffix(rest, "]"))
+	if err != nil || number >= len(items) {
+		d.overrideFails(o, fmt.Sprintf("the file has %d under %s", len(items), list), "count from 0 to one that is there")
+		return nil
+	}
+	if items[number].Kind == yaml.AliasNode {
+		return items[number].Alias
+	}
+	return items[number]
+}
+
+// itemsUnder gives the items of the list that block has under key.
+func itemsUnder(block *yaml.Node, key string) []*yaml.Node {
+	for i := 0; block.Kind == yaml.MappingNode && i+1 < len(block.Content); i += 2 {
+		value := block.Content[i+1]
+		if value.Kind == yaml.AliasNode {
+			value = value.Alias
+		}
+		if block.Content[i].Value == key && value.Kind == yaml.SequenceNode {
+			return value.Content
+		}
+	}
+	return nil
+}
+
+// itemNumber is the number of an item in a path: services[0].policy.
+var itemNumber = regexp.MustCompile(`\[\d{1,4}\]`)
+
+func (d *decoder) unknownOverride(o Override, paths []Path) {
+	names := make([]string, len(paths))
+	for i, p := range paths {
+		names[i] = strings.Replace(p.Path, "[]", "[0]", 1)
+	}
+	d.overrideFails(o, "can't be set from outside the file", suggest(o.Path, names))
+}
+
+func (d *decoder) overrideFails(o Override, what, fix string) {
+	d.problems = append(d.problems, Problem{Where: o.Origin, Path: o.Path, What: what, Fix: fix})
 }
 
 // child gives the block under key, made if it isn't there.

@@ -3,6 +3,7 @@
 package topology
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,28 @@ func TestOverrides(t *testing.T) {
 	}
 }
 
+// The policy decides on the rules' defaults, whoever sets it.
+func TestOverridesOfItems(t *testing.T) {
+	file := strings.Replace(minimal, "- {name: n1, port: p1}", "- &n {name: n1, port: p1}", 1)
+	c, err := Parse("f", []byte(file),
+		Override{"services[0].policy", "locality", "flag --set"},
+		Override{"services[0].locality.key", "header:X-User", "flag --set"},
+		Override{"services[0].locality.silent.after", "1s", "flag --set"},
+		Override{"services[0].locality.bound", "2.5", "flag --set"},
+		Override{"nodes[0].weight", "3", "flag --set"},
+		Override{"switches[0].uplinks", "a,b", "flag --set"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := LocalityRules{Key: "header:x-user", Low: 25, High: 65, Decay: 20 * time.Second, Bound: 2.5, Silent: Silent{time.Second, SilentLeastConnection}}
+	if diff := cmp.Diff(want, c.Services[0].Locality); diff != "" {
+		t.Errorf("locality (-want +got)\n%s", diff)
+	}
+	if c.Nodes[0].Weight != 3 || len(c.Switches[0].Uplinks) != 2 {
+		t.Errorf("weight %d, uplinks %v", c.Nodes[0].Weight, c.Switches[0].Uplinks)
+	}
+}
+
 func TestOverrideErrorsNameTheOrigin(t *testing.T) {
 	tests := []struct {
 		override   Override
@@ -46,6 +69,16 @@ func TestOverrideErrorsNameTheOrigin(t *testing.T) {
 			`flag --heartbeat-misses: heartbeat.misses: has no value; write one, or leave the key out`},
 		{Override{"heartbeat.interva", "5ms", "flag -x"}, minimal,
 			`flag -x: heartbeat.interva: can't be set from outside the file; write heartbeat.interval`},
+		{Override{"services[1].policy", "locality", "flag --set"}, minimal,
+			`flag --set: services[1].policy: the file has 1 under services; count from 0 to one that is there`},
+		{Override{"services[].policy", "locality", "flag --set"}, minimal,
+			`flag --set: services[].policy: can't be set from outside the file; write services[0].policy`},
+		{Override{"services[0].locality.kee", "path", "flag --set"}, minimal,
+			`flag --set: services[0].locality.kee: can't be set from outside the file; write services[0].locality.key`},
+		{Override{"services[0].locality.key", "path", "flag --set"}, minimal,
+			`flag --set: services[0].locality: policy least-connection does not look at requests; leave it out, or write policy: locality or bounded-hash`},
+		{Override{"services[0].locality.key", "no", "flag --set"}, minimal + "    policy: locality\n",
+			`flag --set: services[0].locality.key: "no" is no key; write path, path-prefix:N, host+path, header:NAME or tls-sni`},
 		{Override{"etcd.endpoints", "https://a:1,b", "flag --etcd-endpoints"}, minimal,
 			`flag --etcd-endpoints: etcd.endpoints[1]: "b" is no http or https URL; write one like https://192.0.2.1:2379`},
 		{Override{"heartbeat.interval", "5ms", "flag --heartbeat-interval"}, minimal + "heartbeat: 5\n",

@@ -21,7 +21,8 @@ func (k *checker) services(services []Service) {
 			k.fail(at+".port", "is missing or 0", "write 1 to 65535")
 		}
 		k.vips(at+".vips", s, taken)
-		k.among(at+".policy", string(s.Policy), string(LeastConnection), string(RoundRobin), string(SourceHash))
+		k.among(at+".policy", string(s.Policy), string(LeastConnection), string(RoundRobin), string(SourceHash), string(Locality), string(BoundedHash))
+		k.locality(at+".locality", s)
 		k.among(at+".replay", string(s.Replay), string(ReplayUnsafe), string(ReplaySafe))
 		k.health(at+".health", s.Health)
 	}
@@ -72,6 +73,39 @@ func refuseVIP(vip netip.Addr) (what, fix string) {
 		return fmt.Sprintf("%s is link-local", vip), "write a global or unique local address"
 	}
 	return "", ""
+}
+
+// The thresholds end where connections per unit of weight have no meaning any
+// more, the bound where it binds nothing.
+const (
+	mostLoad   = 1_000_000
+	leastBound = 1.01
+	mostBound  = 10.0
+)
+
+// locality wants rules where the policy inspects, and none elsewhere.
+func (k *checker) locality(path string, s Service) {
+	r := s.Locality
+	if !s.Policy.Inspects() {
+		if r != (LocalityRules{}) {
+			k.fail(path, fmt.Sprintf("policy %s does not look at requests", s.Policy), "leave it out, or write policy: locality or bounded-hash")
+		}
+		return
+	}
+	if _, _, _, what, fix := r.Key.parse(); what != "" {
+		k.fail(path+".key", what, fix)
+	}
+	k.within(path+".low", int(r.Low), 1, mostLoad)
+	k.within(path+".high", int(r.High), 1, mostLoad)
+	if r.High <= r.Low {
+		k.fail(path+".high", fmt.Sprintf("%d is not above low, %d", r.High, r.Low), "write a larger one, or a smaller low")
+	}
+	k.span(path+".decay", r.Decay, time.Second, 24*time.Hour)
+	if !(r.Bound >= leastBound && r.Bound <= mostBound) { // NaN is refused too
+		k.fail(path+".bound", fmt.Sprintf("%v is out of range", r.Bound), fmt.Sprintf("write %v to %v", leastBound, mostBound))
+	}
+	k.span(path+".silent.after", r.Silent.After, 100*time.Millisecond, 5*time.Second)
+	k.among(path+".silent.then", string(r.Silent.Then), string(SilentLeastConnection), string(SilentClose))
 }
 
 func (k *checker) health(path string, h Health) {
