@@ -18,6 +18,21 @@ type Service struct {
 	// Replay: a request may run twice, so that a young connection of a failed owner may
 	// be adopted even if its request had reached that one.
 	Replay bool
+	// Rules are for a Policy that inspects; others leave them zero.
+	Rules Rules
+}
+
+// Rules say how the first request of a connection names its owner; see
+// topology.LocalityRules. Shares and connections are per unit of weight.
+type Rules struct {
+	Key       topology.LocalityKey
+	Low, High uint32
+	Decay     time.Duration
+	Bound     float64
+	// Silent is how long a client may say nothing until its SYN/ACK is sent again, to
+	// make it speak. Then it is reset, if Close, else given to the least loaded.
+	Silent time.Duration
+	Close  bool
 }
 
 // Load is one node that may be picked for a service. A node that must not be

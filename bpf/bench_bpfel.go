@@ -46,6 +46,13 @@ type benchOvAwaiting struct {
 	Pad      [3]uint8
 }
 
+type benchOvBucket struct {
+	_        structs.HostLayout
+	Nodes    uint64
+	Changed  uint64
+	Requests uint64
+}
+
 type benchOvByNode struct {
 	_     structs.HostLayout
 	Count [256]uint64
@@ -95,7 +102,8 @@ type benchOvConfig struct {
 	Delay      uint64
 	Speculates uint32
 	Mac        [6]uint8
-	Pad        [2]uint8
+	Inspects   uint8
+	Pad        uint8
 	Spread     uint32
 	Watch      [1024]uint8
 }
@@ -129,17 +137,26 @@ type benchOvGlobals struct {
 }
 
 type benchOvGuarded struct {
-	_       structs.HostLayout
-	Isn     uint32
-	Ack     uint32
-	Seq     uint32
-	Tsval   uint32
-	Tsecr   uint32
-	Seen    uint32
-	Noticed uint32
-	Mac     [6]uint8
-	Owner   uint8
-	Flags   uint8
+	_         structs.HostLayout
+	Isn       uint32
+	Ack       uint32
+	Seq       uint32
+	Tsval     uint32
+	Tsecr     uint32
+	Seen      uint32
+	Noticed   uint32
+	Mac       [6]uint8
+	Owner     uint8
+	Flags     uint8
+	Inspector uint8
+	Pad       [3]uint8
+}
+
+type benchOvHandover struct {
+	_        structs.HostLayout
+	Decision uint64
+	FirstAck uint32
+	Pad      uint32
 }
 
 type benchOvLoads struct {
@@ -175,6 +192,21 @@ type benchOvOptions struct {
 	Sack     uint8
 	Ecn      uint8
 	MssIndex uint8
+}
+
+type benchOvRules struct {
+	_        structs.HostLayout
+	Silent   uint64
+	Decay    uint64
+	Low      uint32
+	High     uint32
+	Bound    uint32
+	Key      uint32
+	Segments uint32
+	Close    uint32
+	NameLen  uint32
+	Pad      uint32
+	Name     [32]uint8
 }
 
 type benchOvService struct {
@@ -224,7 +256,7 @@ type benchOvTrace struct {
 	Closed  uint32
 	Awaited uint32
 	Unheard uint32
-	Pad     uint32
+	Handed  uint32
 }
 
 type benchOvTree struct {
@@ -241,7 +273,7 @@ type benchOvUnheard struct {
 	Isn    uint32
 	Answer uint32
 	Len    uint32
-	Pad    uint32
+	Silent uint32
 	Frame  [96]uint8
 }
 
@@ -261,11 +293,14 @@ const (
 	benchMapFrames         = "frames"
 	benchMapGlobals        = "globals"
 	benchMapGuarded        = "guarded"
+	benchMapHandovers      = "handovers"
 	benchMapLoads          = "loads"
+	benchMapLocalities     = "localities"
 	benchMapMarks          = "marks"
 	benchMapMembers        = "members"
 	benchMapNotices        = "notices"
 	benchMapReasons        = "reasons"
+	benchMapRules          = "rules"
 	benchMapServices       = "services"
 	benchMapSlots          = "slots"
 	benchMapSourceHash     = "source_hash"
@@ -345,11 +380,14 @@ type benchMapSpecs struct {
 	Frames     *ebpf.MapSpec `ebpf:"frames"`
 	Globals    *ebpf.MapSpec `ebpf:"globals"`
 	Guarded    *ebpf.MapSpec `ebpf:"guarded"`
+	Handovers  *ebpf.MapSpec `ebpf:"handovers"`
 	Loads      *ebpf.MapSpec `ebpf:"loads"`
+	Localities *ebpf.MapSpec `ebpf:"localities"`
 	Marks      *ebpf.MapSpec `ebpf:"marks"`
 	Members    *ebpf.MapSpec `ebpf:"members"`
 	Notices    *ebpf.MapSpec `ebpf:"notices"`
 	Reasons    *ebpf.MapSpec `ebpf:"reasons"`
+	Rules      *ebpf.MapSpec `ebpf:"rules"`
 	Services   *ebpf.MapSpec `ebpf:"services"`
 	Slots      *ebpf.MapSpec `ebpf:"slots"`
 	SourceHash *ebpf.MapSpec `ebpf:"source_hash"`
@@ -401,11 +439,14 @@ type benchMaps struct {
 	Frames     *ebpf.Map `ebpf:"frames"`
 	Globals    *ebpf.Map `ebpf:"globals"`
 	Guarded    *ebpf.Map `ebpf:"guarded"`
+	Handovers  *ebpf.Map `ebpf:"handovers"`
 	Loads      *ebpf.Map `ebpf:"loads"`
+	Localities *ebpf.Map `ebpf:"localities"`
 	Marks      *ebpf.Map `ebpf:"marks"`
 	Members    *ebpf.Map `ebpf:"members"`
 	Notices    *ebpf.Map `ebpf:"notices"`
 	Reasons    *ebpf.Map `ebpf:"reasons"`
+	Rules      *ebpf.Map `ebpf:"rules"`
 	Services   *ebpf.Map `ebpf:"services"`
 	Slots      *ebpf.Map `ebpf:"slots"`
 	SourceHash *ebpf.Map `ebpf:"source_hash"`
@@ -433,11 +474,14 @@ func (m *benchMaps) Close() error {
 		m.Frames,
 		m.Globals,
 		m.Guarded,
+		m.Handovers,
 		m.Loads,
+		m.Localities,
 		m.Marks,
 		m.Members,
 		m.Notices,
 		m.Reasons,
+		m.Rules,
 		m.Services,
 		m.Slots,
 		m.SourceHash,

@@ -24,7 +24,7 @@ var ErrUnsupportedKernel = errors.New("kernel not supported")
 var ErrOtherVersion = errors.New("pinned maps are of another version")
 
 // pinVersion names the layout of the maps; it changes with types.h and maps.h.
-const pinVersion = "v2"
+const pinVersion = "v3"
 
 // Options are what Open needs; zero bounds take the defaults.
 type Options struct {
@@ -52,6 +52,9 @@ type Options struct {
 	// Guarded is the most connections of other nodes that are remembered: 65536; 144
 	// bytes each.
 	Guarded uint32
+	// Handovers is the most connections whose owner this node, having looked at their
+	// first request, remembers: 65536; 96 bytes each.
+	Handovers uint32
 }
 
 // Filter is the loaded program of one node, attached to its interface. Its
@@ -168,13 +171,15 @@ func (o Options) bound(spec *ebpf.CollectionSpec) error {
 	services := orDefault(o.Services, 64)
 	sizes := map[string]uint32{
 		"vips": services * 4, "services": services * 4,
-		"loads": services, "source_hash": services, "trees": services,
-		"assigned": services, "adopted": services, "conns": services,
+		"loads": services, "source_hash": services, "trees": services, "rules": services,
+		"localities": services * localityBuckets,
+		"assigned":   services, "adopted": services, "conns": services,
 		"syn_records": orDefault(o.SYNRecords, 65536),
 		"tombstones":  orDefault(o.Tombstones, 131072),
 		"unheard":     orDefault(o.Unheard, 16384),
 		"notices":     orDefault(o.NoticeBytes, 262144),
 		"guarded":     orDefault(o.Guarded, 65536),
+		"handovers":   orDefault(o.Handovers, 65536),
 	}
 	for name, size := range sizes {
 		m, ok := spec.Maps[name]

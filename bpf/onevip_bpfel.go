@@ -40,6 +40,13 @@ type onevipOvAwaiting struct {
 	Pad      [3]uint8
 }
 
+type onevipOvBucket struct {
+	_        structs.HostLayout
+	Nodes    uint64
+	Changed  uint64
+	Requests uint64
+}
+
 type onevipOvByNode struct {
 	_     structs.HostLayout
 	Count [256]uint64
@@ -83,7 +90,8 @@ type onevipOvConfig struct {
 	Delay      uint64
 	Speculates uint32
 	Mac        [6]uint8
-	Pad        [2]uint8
+	Inspects   uint8
+	Pad        uint8
 	Spread     uint32
 	Watch      [1024]uint8
 }
@@ -117,17 +125,26 @@ type onevipOvGlobals struct {
 }
 
 type onevipOvGuarded struct {
-	_       structs.HostLayout
-	Isn     uint32
-	Ack     uint32
-	Seq     uint32
-	Tsval   uint32
-	Tsecr   uint32
-	Seen    uint32
-	Noticed uint32
-	Mac     [6]uint8
-	Owner   uint8
-	Flags   uint8
+	_         structs.HostLayout
+	Isn       uint32
+	Ack       uint32
+	Seq       uint32
+	Tsval     uint32
+	Tsecr     uint32
+	Seen      uint32
+	Noticed   uint32
+	Mac       [6]uint8
+	Owner     uint8
+	Flags     uint8
+	Inspector uint8
+	Pad       [3]uint8
+}
+
+type onevipOvHandover struct {
+	_        structs.HostLayout
+	Decision uint64
+	FirstAck uint32
+	Pad      uint32
 }
 
 type onevipOvKey struct {
@@ -187,6 +204,21 @@ type onevipOvOptions struct {
 	MssIndex uint8
 }
 
+type onevipOvRules struct {
+	_        structs.HostLayout
+	Silent   uint64
+	Decay    uint64
+	Low      uint32
+	High     uint32
+	Bound    uint32
+	Key      uint32
+	Segments uint32
+	Close    uint32
+	NameLen  uint32
+	Pad      uint32
+	Name     [32]uint8
+}
+
 type onevipOvService struct {
 	_      structs.HostLayout
 	Id     uint32
@@ -234,7 +266,7 @@ type onevipOvTrace struct {
 	Closed  uint32
 	Awaited uint32
 	Unheard uint32
-	Pad     uint32
+	Handed  uint32
 }
 
 type onevipOvTree struct {
@@ -251,7 +283,7 @@ type onevipOvUnheard struct {
 	Isn    uint32
 	Answer uint32
 	Len    uint32
-	Pad    uint32
+	Silent uint32
 	Frame  [96]uint8
 }
 
@@ -270,11 +302,14 @@ const (
 	onevipMapFailed         = "failed"
 	onevipMapGlobals        = "globals"
 	onevipMapGuarded        = "guarded"
+	onevipMapHandovers      = "handovers"
 	onevipMapLoads          = "loads"
+	onevipMapLocalities     = "localities"
 	onevipMapMarks          = "marks"
 	onevipMapMembers        = "members"
 	onevipMapNotices        = "notices"
 	onevipMapReasons        = "reasons"
+	onevipMapRules          = "rules"
 	onevipMapServices       = "services"
 	onevipMapSlots          = "slots"
 	onevipMapSourceHash     = "source_hash"
@@ -355,11 +390,14 @@ type onevipMapSpecs struct {
 	Failed     *ebpf.MapSpec `ebpf:"failed"`
 	Globals    *ebpf.MapSpec `ebpf:"globals"`
 	Guarded    *ebpf.MapSpec `ebpf:"guarded"`
+	Handovers  *ebpf.MapSpec `ebpf:"handovers"`
 	Loads      *ebpf.MapSpec `ebpf:"loads"`
+	Localities *ebpf.MapSpec `ebpf:"localities"`
 	Marks      *ebpf.MapSpec `ebpf:"marks"`
 	Members    *ebpf.MapSpec `ebpf:"members"`
 	Notices    *ebpf.MapSpec `ebpf:"notices"`
 	Reasons    *ebpf.MapSpec `ebpf:"reasons"`
+	Rules      *ebpf.MapSpec `ebpf:"rules"`
 	Services   *ebpf.MapSpec `ebpf:"services"`
 	Slots      *ebpf.MapSpec `ebpf:"slots"`
 	SourceHash *ebpf.MapSpec `ebpf:"source_hash"`
@@ -410,11 +448,14 @@ type onevipMaps struct {
 	Failed     *ebpf.Map `ebpf:"failed"`
 	Globals    *ebpf.Map `ebpf:"globals"`
 	Guarded    *ebpf.Map `ebpf:"guarded"`
+	Handovers  *ebpf.Map `ebpf:"handovers"`
 	Loads      *ebpf.Map `ebpf:"loads"`
+	Localities *ebpf.Map `ebpf:"localities"`
 	Marks      *ebpf.Map `ebpf:"marks"`
 	Members    *ebpf.Map `ebpf:"members"`
 	Notices    *ebpf.Map `ebpf:"notices"`
 	Reasons    *ebpf.Map `ebpf:"reasons"`
+	Rules      *ebpf.Map `ebpf:"rules"`
 	Services   *ebpf.Map `ebpf:"services"`
 	Slots      *ebpf.Map `ebpf:"slots"`
 	SourceHash *ebpf.Map `ebpf:"source_hash"`
@@ -440,11 +481,14 @@ func (m *onevipMaps) Close() error {
 		m.Failed,
 		m.Globals,
 		m.Guarded,
+		m.Handovers,
 		m.Loads,
+		m.Localities,
 		m.Marks,
 		m.Members,
 		m.Notices,
 		m.Reasons,
+		m.Rules,
 		m.Services,
 		m.Slots,
 		m.SourceHash,

@@ -27,6 +27,8 @@ const (
 	ReasonOwn
 	ReasonAdopted
 	ReasonAdoptedYoung
+	ReasonAdoptedInspected
+	ReasonAdoptedHanded
 	ReasonClosed
 	ReasonReuseTimeWait
 	ReasonReuseLive
@@ -42,6 +44,9 @@ const (
 	ReasonResetOrphan
 	ReasonResetYoung
 	ReasonAsked
+	ReasonHandedOver
+	ReasonFollowed
+	ReasonSilentClosed
 	ReasonForeign
 	ReasonForeignICMP
 	ReasonNotPrimary
@@ -74,6 +79,9 @@ const (
 	ReasonStray
 	ReasonAskOther
 	ReasonAskForged
+	ReasonUndecided
+	ReasonTold
+	ReasonNoMember
 	ReasonSpeculated
 	ReasonNoticeLost
 	ReasonUnheardFull
@@ -89,6 +97,8 @@ var reasons = [reasonCount]struct {
 	ReasonOwn:                {"OWN", VerdictPass, "this kernel has the socket"},
 	ReasonAdopted:            {"ADOPTED", VerdictPass, "valid cookie that names us: the kernel makes the socket"},
 	ReasonAdoptedYoung:       {"ADOPTED_YOUNG", VerdictPass, "the same of a failed owner, for whom this node acts"},
+	ReasonAdoptedInspected:   {"ADOPTED_INSPECTED", VerdictPass, "valid cookie that names us as inspector, and the first request is for us"},
+	ReasonAdoptedHanded:      {"ADOPTED_HANDED", VerdictPass, "valid cookie that names its inspector, who handed the segment to us"},
 	ReasonClosed:             {"CLOSED", VerdictPass, "of a connection we had: the kernel owes a RST"},
 	ReasonReuseTimeWait:      {"REUSE_TIME_WAIT", VerdictPass, "became the RST that ends a TIME_WAIT of the same tuple"},
 	ReasonReuseLive:          {"REUSE_LIVE", VerdictPass, "became the RST that ends the tuple's old connection"},
@@ -104,6 +114,9 @@ var reasons = [reasonCount]struct {
 	ReasonResetOrphan:        {"RESET_ORPHAN", VerdictReply, "the owner has failed, and this node acts for it: RST"},
 	ReasonResetYoung:         {"RESET_YOUNG", VerdictReply, "the same, just made; the owner may have got its request: RST"},
 	ReasonAsked:              {"ASKED", VerdictReply, "another node's question became its answer"},
+	ReasonHandedOver:         {"HANDED_OVER", VerdictReply, "this inspector sent the first request to its owner"},
+	ReasonFollowed:           {"FOLLOWED", VerdictReply, "sent after a segment that was handed over"},
+	ReasonSilentClosed:       {"SILENT_CLOSED", VerdictReply, "a client that asks for nothing: RST"},
 	ReasonForeign:            {"FOREIGN", VerdictDrop, "another node's connection"},
 	ReasonForeignICMP:        {"FOREIGN_ICMP", VerdictDrop, "ICMP about another node's, or another node answers"},
 	ReasonNotPrimary:         {"NOT_PRIMARY", VerdictDrop, "SYN of another scheduler's slot"},
@@ -136,6 +149,9 @@ var reasons = [reasonCount]struct {
 	ReasonStray:              {"STRAY", VerdictDrop, "owner unknown, and one that this node acts for has failed"},
 	ReasonAskOther:           {"ASK_OTHER", VerdictDrop, "a question to another node, or to one that we were"},
 	ReasonAskForged:          {"ASK_FORGED", VerdictDrop, "a question under no key of ours, or with a wrong MAC"},
+	ReasonUndecided:          {"UNDECIDED", VerdictDrop, "names us as inspector, and asks for nothing yet"},
+	ReasonTold:               {"TOLD", VerdictDrop, "the inspector tells the guard who has a connection"},
+	ReasonNoMember:           {"NO_MEMBER", VerdictDrop, "decided for a node whose MAC is not known"},
 	ReasonSpeculated:         {"SPECULATED", VerdictBeside, "SYN/ACK given to the agent: the primary stayed silent"},
 	ReasonNoticeLost:         {"NOTICE_LOST", VerdictBeside, "the agent is away or behind: no room for a notice"},
 	ReasonUnheardFull:        {"UNHEARD_FULL", VerdictBeside, "no room to keep a SYN/ACK that named us"},

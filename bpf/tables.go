@@ -148,6 +148,9 @@ func (f *Filter) SetServices(services []Service) error {
 	if err != nil {
 		return err
 	}
+	if err := f.setRules(services); err != nil {
+		return err
+	}
 	for key, svc := range wanted {
 		if err := f.objs.Services.Put(key, svc); err != nil {
 			return fmt.Errorf("add service %d: %w", svc.Id, err)
@@ -198,6 +201,10 @@ func policyCode(p topology.Policy) (uint32, error) {
 		return 2, nil
 	case topology.SourceHash:
 		return 3, nil
+	case topology.Locality:
+		return 4, nil
+	case topology.BoundedHash:
+		return 5, nil
 	}
 	return 0, fmt.Errorf("policy %q: not one that the filter knows", p)
 }
@@ -229,6 +236,7 @@ func (f *Filter) setVIPs(addrs []netip.Addr, services map[onevipOvServiceKey]one
 		}
 	}
 	f.inlineServices(services)
+	f.noteInspection(services)
 	for key := range all {
 		if err := f.objs.Vips.Put(key, uint32(1)); err != nil {
 			return fmt.Errorf("add VIP: %w", err)

@@ -63,7 +63,15 @@ struct {
 	__type(value, struct ov_source_hash);
 } source_hash SEC(".maps");
 
-/* By node id: where a SYN copy for a named owner goes. */
+/* (*) One entry a service: what ov_rules says. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct ov_rules);
+} rules SEC(".maps");
+
+/* By node id: where a SYN copy for a named owner goes, and what is handed over. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, NODE_COUNT);
@@ -122,6 +130,24 @@ struct {
 	__type(key, __u32);
 	__type(value, struct ov_tree);
 } trees SEC(".maps");
+
+/* (*) LOCALITY_BUCKETS entries a service. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 64 * LOCALITY_BUCKETS);
+	__type(key, __u32);
+	__type(value, struct ov_bucket);
+} localities SEC(".maps");
+
+/* (*) Connections whose owner this node decided, as their inspector. Full: the oldest is
+ * forgotten; if its first segment comes once more, it is decided anew, perhaps for
+ * another owner. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct ov_flow);
+	__type(value, struct ov_handover);
+} handovers SEC(".maps");
 
 /* (*) SYNs of clients without timestamps. Full: the oldest handshake is
  * forgotten; its client's segments are then dropped (COOKIE_NO_RECORD). */

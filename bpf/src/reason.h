@@ -15,6 +15,8 @@
 	R(OWN)		     /* this kernel has the socket */                                 \
 	R(ADOPTED)	     /* valid cookie that names us: the kernel makes the socket */    \
 	R(ADOPTED_YOUNG)     /* the same of a failed owner, for whom this node acts */        \
+	R(ADOPTED_INSPECTED) /* the same, and the first request is for us */                  \
+	R(ADOPTED_HANDED)    /* the same that names its inspector, who handed it to us */     \
 	R(CLOSED)	     /* of a connection we had: the kernel owes a RST */              \
 	R(REUSE_TIME_WAIT)   /* became the RST that ends a TIME_WAIT of the same tuple */     \
 	R(REUSE_LIVE)	     /* became the RST that ends the tuple's old connection */        \
@@ -31,6 +33,9 @@
 	R(RESET_ORPHAN)	     /* the owner has failed, and this node acts for it: RST */       \
 	R(RESET_YOUNG)	     /* the same, just made; the owner may have got its request: RST */ \
 	R(ASKED)	     /* another node's question became its answer */                  \
+	R(HANDED_OVER)	     /* this inspector sent the first request to its owner */         \
+	R(FOLLOWED)	     /* sent after a segment that was handed over */                  \
+	R(SILENT_CLOSED)     /* a client that asks for nothing: RST */                        \
 	/* dropped */                                                                         \
 	R(FOREIGN)	     /* another node's connection */                                  \
 	R(FOREIGN_ICMP)	     /* ICMP about another node's, or another node answers */         \
@@ -64,6 +69,9 @@
 	R(STRAY)	     /* owner unknown, and one that this node acts for has failed */  \
 	R(ASK_OTHER)	     /* a question to another node, or to one that we were */         \
 	R(ASK_FORGED)	     /* a question under no key of ours, or with a wrong MAC */                        \
+	R(UNDECIDED)	     /* names us as inspector, and asks for nothing yet */            \
+	R(TOLD)		     /* the inspector tells the guard who has a connection */         \
+	R(NO_MEMBER)	     /* decided for a node whose MAC is not known */                  \
 	/* not of a packet: beside it, or later */                                            \
 	R(SPECULATED)	     /* SYN/ACK given to the agent: the primary stayed silent */      \
 	R(NOTICE_LOST)	     /* the agent is away or behind: no room for a notice */          \
@@ -78,12 +86,12 @@ enum reason {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 64);
+	__uint(max_entries, 128);
 	__type(key, __u32);
 	__type(value, __u64);
 } reasons SEC(".maps");
 
-_Static_assert(REASON_COUNT <= 64, "map reasons is too small");
+_Static_assert(REASON_COUNT <= 128, "map reasons is too small");
 
 static __always_inline void count(__u32 reason)
 {

@@ -7,6 +7,19 @@
 
 #include "flow.h"
 
+/* Does the first request name the owner? */
+static __always_inline bool inspects(const struct ov_service *svc)
+{
+	return svc->policy == POLICY_LOCALITY || svc->policy == POLICY_BOUNDED_HASH;
+}
+
+static __always_inline struct ov_rules *rules_of(const struct ov_service *svc)
+{
+	__u32 id = svc->id;
+
+	return bpf_map_lookup_elem(&rules, &id);
+}
+
 static __always_inline struct ov_service *service_of(const struct ov_flow *f)
 {
 	struct ov_service_key key = { .vip = f->vip, .port = f->vip_port };

@@ -14,11 +14,15 @@
 #define INLINE_SERVICES 8 /* VIP and port pairs, likewise */
 #define NO_INLINE 0xffffffff
 #define UNDECIDED 0
+#define LOCALITY_BUCKETS 4096 /* of keys, for each service */
+#define MAX_HEADER_NAME 32
 
 enum policy {
 	POLICY_LEAST_CONNECTION = 1,
 	POLICY_ROUND_ROBIN = 2,
 	POLICY_SOURCE_HASH = 3,
+	POLICY_LOCALITY = 4,	 /* this and the next: the first request decides */
+	POLICY_BOUNDED_HASH = 5,
 };
 
 union ov_addr {
@@ -42,9 +46,48 @@ struct ov_service_key {
 };
 
 struct ov_service {
-	__u32 id;     /* index into loads, assigned, adopted, conns, source_hash */
+	__u32 id;     /* index into loads, assigned, adopted, conns, source_hash, rules */
 	__u32 policy; /* enum policy */
 	__u32 replay; /* 1: a request may run twice */
+	__u32 pad;
+};
+
+/* The part of the first request that says what it wants. */
+enum key_kind {
+	KEY_PATH = 1,
+	KEY_PATH_PREFIX,
+	KEY_HOST_PATH,
+	KEY_HEADER,
+	KEY_TLS_SNI,
+};
+
+/* How the first request of a connection names its owner. All zero for a service whose
+ * policy does not look at it. */
+struct ov_rules {
+	__u64 silent; /* in nanoseconds: when the SYN/ACK goes out again to a silent client */
+	__u64 decay;  /* likewise: a bucket's nodes stay for so long until one is let go */
+	__u32 low;    /* connections per unit of weight */
+	__u32 high;
+	__u32 bound;	/* of bounded-hash, in 1/1024 of the average load */
+	__u32 key;	/* enum key_kind */
+	__u32 segments; /* of KEY_PATH_PREFIX */
+	__u32 close;	/* 1: a silent client is reset */
+	__u32 name_len; /* of KEY_HEADER */
+	__u32 pad;
+	__u8 name[MAX_HEADER_NAME]; /* in lower case */
+};
+
+/* The nodes that a bucket of keys has got beside its home or in its stead. */
+struct ov_bucket {
+	__u64 nodes;   /* 8 ids, 0: an empty place; changed by compare and swap only */
+	__u64 changed; /* CLOCK_MONOTONIC, in nanoseconds */
+	__u64 requests;
+};
+
+/* What an inspector has decided for a handshake that names it. */
+struct ov_handover {
+	__u64 decision;	 /* the client's ISN, the owner from bit 32 on; changed at once */
+	__u32 first_ack; /* what the client acknowledges until the owner speaks */
 	__u32 pad;
 };
 
@@ -84,7 +127,8 @@ struct ov_config {
 	__u64 delay;	  /* in nanoseconds: how long a secondary waits for its primary */
 	__u32 speculates; /* 0: a secondary does not answer */
 	__u8 mac[6];	  /* of our interface */
-	__u8 pad[2];
+	__u8 inspects;	  /* 1: a service's policy looks at requests, or did */
+	__u8 pad;
 	__u32 spread;	  /* schedulers that assign as this node does, 1 to SLOT_COUNT */
 	__u8 watch[SLOT_COUNT]; /* whose connections this node guards, by slot; watch.go */
 };
@@ -223,7 +267,7 @@ struct ov_unheard {
 	__u32 isn;    /* the client's */
 	__u32 answer; /* the cookie in it */
 	__u32 len;
-	__u32 pad;
+	__u32 silent; /* of an inspector's: milliseconds until it is sent again; else 0 */
 	__u8 frame[FRAME_SIZE]; /* as it is to be sent again */
 };
 
@@ -233,7 +277,7 @@ struct ov_trace {
 	__u32 closed;  /* tombstones: the second in which one closed last */
 	__u32 awaited; /* awaiting: the tick until which there may be one */
 	__u32 unheard; /* likewise */
-	__u32 pad;
+	__u32 handed;  /* likewise: until then what follows a handed segment is sent after it */
 };
 
 /* To the agent: something to do that no BPF program can. */
@@ -254,11 +298,12 @@ struct ov_notice {
 #define WATCH_ALL 255
 
 enum guard_flag {
-	GUARD_NAMED = 1,      /* owner and isn are those of a valid cookie */
+	GUARD_NAMED = 1,      /* owner and isn are those of a valid cookie, or of its inspector */
 	GUARD_NUMBERED = 2,   /* ack and seq are those of a segment */
 	GUARD_DATA = 4,	      /* the client sent data, or may have */
 	GUARD_TIMESTAMPS = 8,
 	GUARD_FIN = 16, /* the client has closed its side */
+	GUARD_INSPECTED = 32, /* isn is of a valid cookie, which names the inspector */
 };
 
 /* A connection of another node, as its guard saw the client's segments last. */
@@ -273,6 +318,8 @@ struct ov_guarded {
 	__u8 mac[6];   /* the client's, or its gateway's */
 	__u8 owner;    /* UNDECIDED: not known */
 	__u8 flags;    /* enum guard_flag */
+	__u8 inspector;
+	__u8 pad[3];
 };
 
 /* For which failed and fenced nodes does this node act, by their id, as guard, one
