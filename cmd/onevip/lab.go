@@ -22,6 +22,7 @@ func labCommand(e *env) *cobra.Command {
 		labFaultsCommand(e),
 		labHealCommand(e),
 		labDelayCommand(e),
+		labOriginCommand(e),
 	)
 }
 
