@@ -57,6 +57,12 @@ func stamp(record any) any {
 	case Load:
 		r.Schema = Schema
 		return r
+	case Locality:
+		r.Schema = Schema
+		return r
+	case LocalitySeen:
+		r.Schema = Schema
+		return r
 	case Node:
 		r.Schema = Schema
 		return r
@@ -97,6 +103,10 @@ func decode(key Key, value []byte) (any, error) {
 		return decodeAs[Candidate](key, value)
 	case KindLoad:
 		return decodeAs[Load](key, value)
+	case KindLocality:
+		return decodeAs[Locality](key, value)
+	case KindSeen:
+		return decodeAs[LocalitySeen](key, value)
 	case KindNode:
 		return decodeAs[Node](key, value)
 	case KindService:

@@ -35,7 +35,7 @@ func (e *Etcd) writeConns(ctx context.Context, doing string, conns []Conn, op fu
 		if err != nil {
 			return fmt.Errorf("%s: %w", doing, err)
 		}
-		if err := e.commit(ctx, ops); err != nil {
+		if _, err := e.transact(ctx, ops); err != nil {
 			return fmt.Errorf("%s: %w", doing, err)
 		}
 	}
@@ -64,15 +64,6 @@ func connOps(cluster string, conns []Conn, op func(string, Conn) (clientv3.Op, e
 		ops = append(ops, made)
 	}
 	return ops, nil
-}
-
-func (e *Etcd) commit(ctx context.Context, ops []clientv3.Op) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if _, err := e.client.Txn(ctx).Then(ops...).Commit(); err != nil {
-		return e.failed(ctx, "commit", err)
-	}
-	return nil
 }
 
 // Conns is Store.Conns; the order is that of the keys. Records that cannot be

@@ -22,12 +22,14 @@ const (
 	KindAgent     Kind = "agents"
 	KindCluster   Kind = "cluster"
 	KindConn      Kind = "conns"
-	KindIDs       Kind = "ids"
 	KindEvent     Kind = "events"
 	KindFailure   Kind = "failures"
+	KindIDs       Kind = "ids"
 	KindCookie    Kind = "keys/cookie"
 	KindHeartbeat Kind = "keys/heartbeat"
 	KindLeader    Kind = "leader"
+	KindLocality  Kind = "locality"
+	KindSeen      Kind = "locality-seen"
 	KindNode      Kind = "nodes"
 	KindLoad      Kind = "scheduler"
 	KindService   Kind = "services"
@@ -38,11 +40,11 @@ const (
 type Key struct {
 	Cluster string
 	Kind    Kind
-	Node    topology.NodeName    // agents, nodes, conns
-	Service topology.ServiceName // services, scheduler, conns
+	Node    topology.NodeName    // agents, nodes, conns, locality-seen
+	Service topology.ServiceName // services, scheduler, conns, locality, locality-seen
 	Client  netip.AddrPort       // conns
 	Lease   string               // leader: the candidate's lease, hexadecimal
-	Number  uint64               // failures: the epoch; events: the place in the ring
+	Number  uint64               // failures: the epoch; events: the place in the ring; locality: the bucket
 }
 
 // Prefix is what all keys of a cluster begin with.
@@ -58,6 +60,10 @@ func (k Key) String() string {
 		return path + "/" + string(k.Service)
 	case KindConn:
 		return path + "/" + string(k.Node) + "/" + string(k.Service) + "/" + k.Client.String()
+	case KindLocality:
+		return path + "/" + string(k.Service) + "/" + strconv.FormatUint(k.Number, 10)
+	case KindSeen:
+		return path + "/" + string(k.Node) + "/" + string(k.Service)
 	case KindLeader:
 		return path + "/" + k.Lease
 	case KindFailure, KindEvent:
@@ -97,8 +103,11 @@ func parseRest(rest string) (Key, bool) {
 		return Key{}, false
 	}
 	kind := Kind(word)
-	if kind == KindConn {
+	switch kind {
+	case KindConn:
 		return parseConn(name)
+	case KindLocality, KindSeen:
+		return parsePair(kind, name)
 	}
 	if strings.Contains(name, "/") {
 		return Key{}, false
@@ -111,10 +120,29 @@ func parseRest(rest string) (Key, bool) {
 	case KindLeader:
 		return Key{Kind: kind, Lease: name}, true
 	case KindFailure, KindEvent:
-		number, err := strconv.ParseUint(name, 10, 64)
-		return Key{Kind: kind, Number: number}, err == nil && strconv.FormatUint(number, 10) == name
+		number, ok := parseNumber(name)
+		return Key{Kind: kind, Number: number}, ok
 	}
 	return Key{}, false
+}
+
+// parseNumber reads a number in the one form that has no zeros in front.
+func parseNumber(text string) (uint64, bool) {
+	number, err := strconv.ParseUint(text, 10, 64)
+	return number, err == nil && strconv.FormatUint(number, 10) == text
+}
+
+// parsePair reads <service>/<bucket> or <node>/<service>.
+func parsePair(kind Kind, rest string) (Key, bool) {
+	first, second, _ := strings.Cut(rest, "/")
+	if first == "" || second == "" || strings.Contains(second, "/") {
+		return Key{}, false
+	}
+	if kind == KindSeen {
+		return Key{Kind: kind, Node: topology.NodeName(first), Service: topology.ServiceName(second)}, true
+	}
+	bucket, ok := parseNumber(second)
+	return Key{Kind: kind, Service: topology.ServiceName(first), Number: bucket}, ok && bucket < topology.BucketCount
 }
 
 // parseConn reads <node>/<service>/<client address and port>.
@@ -151,6 +179,10 @@ func keyOf(cluster string, record any) (Key, error) {
 		k.Kind, k.Number = KindFailure, r.Epoch
 	case HeartbeatKey:
 		k.Kind = KindHeartbeat
+	case Locality:
+		k.Kind, k.Service, k.Number = KindLocality, r.Service, uint64(r.Bucket)
+	case LocalitySeen:
+		k.Kind, k.Node, k.Service = KindSeen, r.Node, r.Service
 	case Node:
 		k.Kind, k.Node = KindNode, r.Name
 	case Load:

@@ -29,6 +29,9 @@ func TestKeys(t *testing.T) {
 		{Key{Kind: KindHeartbeat}, p + "keys/heartbeat"},
 		{Key{Kind: KindLeader, Lease: "694d7a"}, p + "leader/694d7a"},
 		{Key{Kind: KindIDs}, p + "ids"},
+		{Key{Kind: KindLocality, Service: "web", Number: 0}, p + "locality/web/0"},
+		{Key{Kind: KindLocality, Service: "web", Number: 4095}, p + "locality/web/4095"},
+		{Key{Kind: KindSeen, Node: "n1", Service: "web"}, p + "locality-seen/n1/web"},
 	}
 	for _, tt := range tests {
 		tt.key.Cluster = "lab"
@@ -46,7 +49,8 @@ func TestParseKeyRefuses(t *testing.T) {
 		"", "/", "/onevip/v2/lab/slots", "/onevip/v1/", "/onevip/v1//slots", "/onevip/v1/lab", "/onevip/v1/lab/",
 		"/onevip/v1/lab/nodes", "/onevip/v1/lab/nodes/", "/onevip/v1/lab/nodes/a/b", "/onevip/v1/lab/keys/", "/onevip/v1/lab/keys/other",
 		"/onevip/v1/lab/slots/1", "/onevip/v1/lab/conns/n1/web", "/onevip/v1/lab/conns/n1/web/x", "/onevip/v1/lab/conns//web/1.2.3.4:5",
-		"/onevip/v1/lab/unknown/x",
+		"/onevip/v1/lab/unknown/x", "/onevip/v1/lab/locality/web", "/onevip/v1/lab/locality/web/4096", "/onevip/v1/lab/locality/web/01",
+		"/onevip/v1/lab/locality//1", "/onevip/v1/lab/locality/web/1/2", "/onevip/v1/lab/locality-seen/n1", "/onevip/v1/lab/locality-seen/n1/",
 	} {
 		if got, err := ParseKey(key); err == nil {
 			t.Errorf("ParseKey(%q) = %+v, want an error", key, got)
@@ -56,7 +60,7 @@ func TestParseKeyRefuses(t *testing.T) {
 
 func TestParseKeyAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.StringMatching(`/onevip/v1/[a-c]?/?(agents|conns|ids|keys|leader|nodes|slots)?/?[a-z0-9./:\[\]]{0,20}`).Draw(t, "key")
+		text := rapid.StringMatching(`/onevip/v1/[a-c]?/?(agents|conns|ids|keys|leader|locality|locality-seen|nodes|slots)?/?[a-z0-9./:\[\]]{0,20}`).Draw(t, "key")
 		if key, err := ParseKey(text); err == nil && key.Kind != KindConn && key.String() != text {
 			t.Fatalf("ParseKey(%q) = %+v, which is %q", text, key, key)
 		}

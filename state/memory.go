@@ -142,10 +142,10 @@ func (m *Memory) Watch(ctx context.Context) <-chan Update {
 
 // KeepAgent is Store.KeepAgent.
 func (m *Memory) KeepAgent(ctx context.Context, records <-chan Agent) error {
-	var key string
+	kept := map[string][]byte{}
 	defer func() {
-		if key != "" {
-			m.write(key, nil)
+		if len(kept) > 0 {
+			m.keep(kept, nil)
 		}
 	}()
 	for {
@@ -157,14 +157,30 @@ func (m *Memory) KeepAgent(ctx context.Context, records <-chan Agent) error {
 				records = nil
 				continue
 			}
-			k, value, err := pair(record)
+			values, err := agentValues(memoryCluster, record)
 			if err != nil {
 				return err
 			}
-			key = k
-			m.write(key, value)
+			m.keep(kept, values)
+			kept = values
 		}
 	}
+}
+
+// keep writes values in the place of those that an agent had before.
+func (m *Memory) keep(before, values map[string][]byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.revision++
+	for key := range before {
+		if _, stays := values[key]; !stays {
+			m.set(key, nil)
+		}
+	}
+	for key, value := range values {
+		m.set(key, value)
+	}
+	m.notify()
 }
 
 func (m *Memory) write(key string, value []byte) {

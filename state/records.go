@@ -181,6 +181,9 @@ type Agent struct {
 	Cleared uint64 `json:"cleared,omitempty"`
 	// Violations counts, by invariant, what its programs saw that must never be.
 	Violations map[string]uint64 `json:"violations,omitempty"`
+	// Seen is written beside the record, at keys of its own and under the same
+	// lease; a View has it in View.Seen.
+	Seen []LocalitySeen `json:"-"`
 }
 
 // Suspicion is what a node says of another that sends no heartbeats.
@@ -210,6 +213,7 @@ type Service struct {
 	Policy   topology.Policy      `json:"policy"`
 	MaxConns uint32               `json:"max_conns,omitempty"`
 	Replay   topology.Replay      `json:"replay,omitempty"`
+	Locality *LocalityRules       `json:"locality,omitempty"` // nil: the policy does not inspect
 	Health   Health               `json:"health"`
 }
 

@@ -56,11 +56,17 @@ func samples() []any {
 			Nodes: map[topology.NodeName]RestingNode{"old": {ID: 9, Since: noon}}, FailureEpoch: 7,
 			Failed: map[topology.NodeID]RestingFailed{2: {Node: "n2", Since: noon}},
 		},
+		Locality{Service: "web", Bucket: 4095, Nodes: []topology.NodeName{"n1", "n2"}, Changed: noon, Writer: "n1"},
+		LocalitySeen{Node: "n1", Service: "web", Since: noon, Requests: 9, Buckets: []SeenBucket{{Bucket: 3, Requests: 4, Sample: "/a"}}},
 		Load{Service: "web", Nodes: map[topology.NodeName]NodeLoad{"n1": {Weight: 1, Active: 2, Adopted: 5, Pickable: true}}},
 		Node{Name: "n1", ID: 1, State: NodeUp, Weight: 1, MAC: mac, Switch: "s1", Port: "n1", Incarnation: "boot", Since: noon},
 		Service{
 			Name: "web", ID: 0, VIPs: []netip.Addr{netip.MustParseAddr("10.77.0.1"), netip.MustParseAddr("fd77::1")}, Port: 80,
-			Policy: topology.LeastConnection,
+			Policy: topology.Locality,
+			Locality: &LocalityRules{
+				Key: "header:x-user", Low: 25, High: 65, Decay: Duration(20 * time.Second), Bound: 1.25,
+				Silent: Silent{After: Duration(3 * time.Second), Then: topology.SilentClose},
+			},
 			Health: Health{Type: topology.HealthTCP, Interval: Duration(time.Second), Timeout: Duration(500 * time.Millisecond), Rise: 2, Fall: 3},
 		},
 		sampleSlots(3),

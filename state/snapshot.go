@@ -22,6 +22,9 @@ type item struct {
 type snapshot struct {
 	records  map[Key]any
 	problems map[string]string // by key; the record of such a key is the last good one
+	// sets is what Views share as View.Locality: of many records, that change less
+	// often than the rest. nil: made anew for the next View.
+	sets map[topology.ServiceName]map[int]Locality
 }
 
 func newSnapshot() *snapshot {
@@ -36,6 +39,9 @@ func (s *snapshot) apply(it item) {
 	if err != nil {
 		s.foreign(it, err)
 		return
+	}
+	if key.Kind == KindLocality {
+		s.sets = nil
 	}
 	if it.value == nil {
 		delete(s.records, key)
@@ -63,7 +69,7 @@ func (s *snapshot) foreign(it item, err error) {
 // replace takes the whole content in: what is not among items is gone.
 func (s *snapshot) replace(items []item) {
 	old := s.records
-	s.records, s.problems = map[Key]any{}, map[string]string{}
+	s.records, s.problems, s.sets = map[Key]any{}, map[string]string{}, nil
 	for _, it := range items {
 		if key, err := ParseKey(it.key); err == nil && old[key] != nil {
 			s.records[key] = old[key]
@@ -81,6 +87,8 @@ func (s *snapshot) view(revision int64) View {
 		Services: map[topology.ServiceName]Service{},
 		Loads:    map[topology.ServiceName]Load{},
 		Failures: map[uint64]Failure{},
+		Locality: s.localities(),
+		Seen:     map[topology.NodeName]map[topology.ServiceName]LocalitySeen{},
 		Problems: slices.Sorted(maps.Values(s.problems)),
 		Broken:   map[Key]bool{},
 	}
@@ -95,6 +103,25 @@ func (s *snapshot) view(revision int64) View {
 	}
 	slices.SortFunc(v.Events, func(a, b Event) int { return cmp.Compare(a.Seq, b.Seq) })
 	return v
+}
+
+// localities gives the sets of all buckets, in maps that nobody changes any more.
+func (s *snapshot) localities() map[topology.ServiceName]map[int]Locality {
+	if s.sets != nil {
+		return s.sets
+	}
+	s.sets = map[topology.ServiceName]map[int]Locality{}
+	for key, record := range s.records {
+		set, ok := record.(Locality)
+		if !ok {
+			continue
+		}
+		if s.sets[key.Service] == nil {
+			s.sets[key.Service] = map[int]Locality{}
+		}
+		s.sets[key.Service][set.Bucket] = set
+	}
+	return s.sets
 }
 
 func (v *View) add(record any) {
@@ -119,6 +146,11 @@ func (v *View) add(record any) {
 		}
 	case Load:
 		v.Loads[r.Service] = r
+	case LocalitySeen:
+		if v.Seen[r.Node] == nil {
+			v.Seen[r.Node] = map[topology.ServiceName]LocalitySeen{}
+		}
+		v.Seen[r.Node][r.Service] = r
 	case Node:
 		v.Nodes[r.Name] = r
 	case Service:

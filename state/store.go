@@ -27,7 +27,7 @@ const MaxBatch = 128
 // All that a leader wrote in one transaction is seen together. Agents write on
 // their own: a View may hold an agent's record that is newer than Revision.
 type View struct {
-	// Revision is that of the newest record among all but the agents'.
+	// Revision is that of the newest record among all but those under agents/.
 	Revision  int64
 	Leader    string // name of the controller that leads, as given to Campaign; empty: none
 	Term      uint64 // its Leadership.Term; 0: none
@@ -42,6 +42,11 @@ type View struct {
 	IDs       *IDs
 	Failures  map[uint64]Failure // by epoch
 	Events    []Event            // the newest EventRing, oldest first
+	// Locality are the sets of buckets, by service and bucket. One that is not
+	// there is the bucket's home alone.
+	Locality map[topology.ServiceName]map[int]Locality
+	// Seen is what was asked for, as far as each node's agent tells.
+	Seen map[topology.NodeName]map[topology.ServiceName]LocalitySeen
 	// Problems are the records that could not be read, in words, with the key
 	// first. The last good record stays in the View in their place.
 	Problems []string
@@ -65,8 +70,8 @@ type Store interface {
 	// Update.Err tells when the store is out of reach, with the last View kept.
 	// The channel is closed when ctx ends.
 	Watch(ctx context.Context) <-chan Update
-	// KeepAgent writes agents/<name> under a lease and keeps it alive until ctx
-	// ends, then revokes it and returns nil. Each record received replaces the
+	// KeepAgent writes agents/<name>, and locality-seen/<name>/<service> of the
+	// record's Seen, under a lease and keeps it alive until ctx ends, then revokes it and returns nil. Each record received replaces the
 	// one before; a sender never waits for etcd. After a loss of the lease the
 	// newest is written again under a new one. The error is a record's own:
 	// one without a name.
@@ -75,6 +80,11 @@ type Store interface {
 	// MaxBatch. After an error a part may be written; doing it again is safe.
 	PutConns(ctx context.Context, conns []Conn) error
 	DeleteConns(ctx context.Context, conns []Conn) error
+	// PutLocalities writes sets of buckets, each where nothing newer stands by its
+	// Changed; one without nodes, which is its home alone, deletes what stands
+	// there. What is not written is no error: the View has what won. After an
+	// error a part may be written; doing it again is safe.
+	PutLocalities(ctx context.Context, sets []Locality) error
 	// Conns lists connections, all nodes' if node is empty, at most limit (0: all).
 	Conns(ctx context.Context, node topology.NodeName, limit int) ([]Conn, error)
 	// Campaign blocks until this process leads, or ctx ends.
@@ -107,7 +117,8 @@ type Leadership interface {
 const MaxChanges = MaxBatch - 1
 
 // Change puts one record or, where Delete is set, deletes it. Record is one of
-// Cluster, Node, Service, Slots, CookieKeys, HeartbeatKey, Load, IDs, Failure, Event.
+// Cluster, Node, Service, Slots, CookieKeys, HeartbeatKey, Load, IDs, Failure,
+// Event, Locality.
 type Change struct {
 	Record any
 	Delete bool

@@ -95,6 +95,13 @@ func TestStore(t *testing.T) {
 		"outage":          testOutage,
 		"watch ends":      testWatchEnds,
 		"slow reader":     testSlowReader,
+
+		"localities":           testLocalities,
+		"localities, old view": testLocalityOldViews,
+		"localities, refused":  testLocalityRefused,
+		"localities, race":     testLocalityRace,
+		"localities, outage":   testLocalityOutage,
+		"seen":                 testSeen,
 	}
 	for where, open := range worlds {
 		for what, story := range stories {
@@ -132,7 +139,11 @@ func testLeaderWrites(t *testing.T, w world) {
 	u := await(t, updates, "written view", func(u Update) bool { return u.View.Revision >= revision })
 	want := newSnapshot().view(revision)
 	for _, change := range changes {
-		want.add(stamp(change.Record))
+		record := stamp(change.Record)
+		want.add(record)
+		if set, ok := record.(Locality); ok {
+			want.Locality[set.Service] = map[int]Locality{set.Bucket: set}
+		}
 	}
 	want.Leader, want.Term = "c1", l.Term()
 	if diff := cmp.Diff(want, u.View, cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}), cmpopts.EquateEmpty()); diff != "" {

@@ -40,6 +40,13 @@ type (
 // SlotCount is the number of slots: a 4-tuple hashes into one of them.
 const SlotCount = 1024
 
+// BucketCount is the number of buckets of a service whose policy inspects: the
+// hash of a key falls into one of them. A bucket has at most BucketNodes nodes.
+const (
+	BucketCount = 4096
+	BucketNodes = 8
+)
+
 // MAC is a 48-bit Ethernet address. The zero MAC means "not known".
 type MAC [6]byte
 
