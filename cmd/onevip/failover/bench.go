@@ -8,13 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
-	"regexp"
-	"strconv"
 	"time"
 
+	"github.com/onevip/onevip/cmd/onevip/labload"
 	"github.com/onevip/onevip/labs"
 )
 
@@ -69,7 +67,7 @@ func (b Bench) runMode(ctx context.Context, mode Mode) (rounds []Round, err erro
 	defer func() { err = errors.Join(err, labs.Down(context.WithoutCancel(ctx), lab.Name)) }()
 	for i := range b.Rounds {
 		for _, fault := range append([]Fault{""}, b.Faults...) {
-			r := &runner{Bench: b, lab: lab}
+			r := &runner{b, labload.Cluster{Running: lab}}
 			round, err := r.round(ctx, mode, fault, i)
 			if err != nil {
 				return rounds, fmt.Errorf("round %d, fault %q: %w", i+1, fault, err)
@@ -84,7 +82,7 @@ func (b Bench) runMode(ctx context.Context, mode Mode) (rounds []Round, err erro
 // runner makes rounds in one lab.
 type runner struct {
 	Bench
-	lab *labs.Running
+	labload.Cluster
 }
 
 // round makes one. The victim is another host each time.
@@ -97,14 +95,14 @@ func (r *runner) round(ctx context.Context, mode Mode, fault Fault, i int) (Roun
 	if err != nil {
 		return round, err
 	}
-	if round.Victim, err = fault.victim(r.lab.Labelled("onevip.role", fault.role()), before, i); err != nil {
+	if round.Victim, err = fault.victim(r.Labelled("onevip.role", fault.role()), before, i); err != nil {
 		return round, err
 	}
-	lost := r.switchLost(ctx)
+	lost := r.SwitchLost(ctx)
 	round.Trace, round.At, err = r.loadWith(ctx, fault, round.Victim)
-	round.SwitchLost = max(0, r.switchLost(ctx)-lost)
+	round.SwitchLost = max(0, r.SwitchLost(ctx)-lost)
 	if fault != "" {
-		if _, heal := labs.HealAll(context.WithoutCancel(ctx), r.lab.Name); heal != nil {
+		if _, heal := labs.HealAll(context.WithoutCancel(ctx), r.Name); heal != nil {
 			err = errors.Join(err, heal)
 		}
 	}
@@ -124,19 +122,19 @@ func (r *runner) round(ctx context.Context, mode Mode, fault Fault, i int) (Roun
 func (r *runner) loadWith(ctx context.Context, fault Fault, victim string) (trace Trace, at time.Time, err error) {
 	load := r.Load
 	load.For = lead + tail
-	ready, out := newReadyWriter(), bytes.Buffer{}
+	ready, out := labload.NewSaid(ReadyLine), bytes.Buffer{}
 	done := make(chan error, 1)
 	go func() {
-		code, err := labs.Exec(ctx, r.lab.Name, "client", load.command(), labs.Stdio{Out: &out, Err: ready})
+		code, err := labs.Exec(ctx, r.Name, "client", load.command(), labs.Stdio{Out: &out, Err: ready})
 		if err == nil && code != 0 {
-			err = fmt.Errorf("the load ended with code %d: %s", code, ready.text())
+			err = fmt.Errorf("the load ended with code %d: %s", code, ready.Text())
 		}
 		done <- err
 	}()
 	select {
 	case err := <-done:
 		return trace, at, errors.Join(errors.New("the load ended early"), err)
-	case <-ready.seen:
+	case <-ready.Seen:
 	}
 	select {
 	case <-time.After(lead):
@@ -146,7 +144,7 @@ func (r *runner) loadWith(ctx context.Context, fault Fault, victim string) (trac
 	at = time.Now()
 	if fault != "" {
 		_, kind := fault.split()
-		injected, err := labs.Fault(ctx, r.lab.Name, victim, kind, labs.FaultOptions{})
+		injected, err := labs.Fault(ctx, r.Name, victim, kind, labs.FaultOptions{})
 		if err != nil {
 			return trace, at, errors.Join(err, <-done)
 		}
@@ -171,7 +169,7 @@ func (r *runner) awaitWell(ctx context.Context) error {
 	defer cancel()
 	for {
 		said := &bytes.Buffer{}
-		code, err := r.onevip(ctx, said, "status")
+		code, err := r.Onevip(ctx, said, "status")
 		if err == nil && code == 0 {
 			return nil
 		}
@@ -186,7 +184,7 @@ func (r *runner) awaitWell(ctx context.Context) error {
 // members asks the cluster for its nodes.
 func (r *runner) members(ctx context.Context) ([]member, error) {
 	out := &bytes.Buffer{}
-	if _, err := r.onevip(ctx, out, "nodes", "-o", "json"); err != nil {
+	if _, err := r.Onevip(ctx, out, "nodes", "-o", "json"); err != nil {
 		return nil, err
 	}
 	var report struct {
@@ -213,33 +211,4 @@ func doubleOwners(before, after []member) (total int) {
 		total += now
 	}
 	return total
-}
-
-// portDrops is how ss shows packets that found a packet socket's buffer full.
-var portDrops = regexp.MustCompile(`,d(\d+)\)`)
-
-// switchLost is how many packets the lab's switch had no time for: its userspace
-// datapath reads its ports through packet sockets. It is for information: 0 where
-// it can not be told.
-func (r *runner) switchLost(ctx context.Context) (lost int) {
-	for _, host := range r.lab.Labelled("onevip.role", "switch") {
-		out := &bytes.Buffer{}
-		if _, err := labs.Exec(ctx, r.lab.Name, host.Name, []string{"ss", "-0", "-m"}, labs.Stdio{Out: out, Err: io.Discard}); err != nil {
-			return 0
-		}
-		for _, m := range portDrops.FindAllStringSubmatch(out.String(), -1) {
-			n, _ := strconv.Atoi(m[1]) // digits
-			lost += n
-		}
-	}
-	return lost
-}
-
-// onevip runs a verb where the cluster's etcd is in reach.
-func (r *runner) onevip(ctx context.Context, out io.Writer, args ...string) (int, error) {
-	hosts := r.lab.Labelled("onevip.role", "controller")
-	if len(hosts) == 0 {
-		return 0, fmt.Errorf("lab %s has no host with the label onevip.role: controller", r.lab.Name)
-	}
-	return labs.Exec(ctx, r.lab.Name, hosts[0].Name, append([]string{"onevip"}, args...), labs.Stdio{Out: out, Err: io.Discard})
 }

@@ -18,6 +18,9 @@ import (
 // patience is longer than any answer may take; it bounds what a failure costs.
 const patience = 15 * time.Second
 
+// ReadyLine is what the load says on stderr once its streams are open.
+const ReadyLine = "ready"
+
 // askEvery is how often a talking stream asks something.
 const askEvery = 50 * time.Millisecond
 

@@ -3,10 +3,11 @@
 package failover
 
 import (
-	"math"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/onevip/onevip/cmd/onevip/labload"
 )
 
 // Mode is a way to run the cluster that is compared with another.
@@ -102,11 +103,11 @@ func summarise(rounds []Round, fault Fault, mode Mode) Summary {
 		resets = append(resets, s.streams(r)...)
 	}
 	took := Latencies(rounds, fault, mode)
-	median := quantile(baseline, 0.5)
-	s.AddedP50, s.AddedP99, s.AddedMax = quantile(took, 0.5)-median, quantile(took, 0.99)-median, quantile(took, 1)-median
-	s.BaselineP99, s.BaselineMax = quantile(baseline, 0.99), quantile(baseline, 1)
+	median := labload.Quantile(baseline, 0.5)
+	s.AddedP50, s.AddedP99, s.AddedMax = labload.Quantile(took, 0.5)-median, labload.Quantile(took, 0.99)-median, labload.Quantile(took, 1)-median
+	s.BaselineP99, s.BaselineMax = labload.Quantile(baseline, 0.99), labload.Quantile(baseline, 1)
 	slices.Sort(resets)
-	s.RSTP50, s.RSTP99 = quantile(resets, 0.5), quantile(resets, 0.99)
+	s.RSTP50, s.RSTP99 = labload.Quantile(resets, 0.5), labload.Quantile(resets, 0.99)
 	return s
 }
 
@@ -122,9 +123,9 @@ func (s *Summary) streams(r Round) (told []float64) {
 			continue
 		case ended && strings.Contains(stream.Err, "reset"):
 			s.StreamsReset++
-			told = append(told, milliseconds(max(0, stream.Ended.Sub(r.At))))
+			told = append(told, labload.Milliseconds(max(0, stream.Ended.Sub(r.At))))
 		default:
-			told = append(told, milliseconds(tail))
+			told = append(told, labload.Milliseconds(tail))
 		}
 		s.Streams++
 	}
@@ -151,24 +152,13 @@ func Latencies(rounds []Round, fault Fault, mode Mode) []float64 {
 		}
 		for _, c := range r.during() {
 			if c.Err == "" {
-				all = append(all, milliseconds(c.Took))
+				all = append(all, labload.Milliseconds(c.Took))
 			}
 		}
 	}
 	slices.Sort(all)
 	return all
 }
-
-// quantile of sorted values, by the nearest rank; 0 if there are none.
-func quantile(sorted []float64, q float64) float64 {
-	if len(sorted) == 0 {
-		return 0
-	}
-	rank := int(math.Ceil(q * float64(len(sorted))))
-	return sorted[max(1, rank)-1]
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func one(yes bool) int {
 	if yes {

@@ -47,36 +47,6 @@ func TestSummarise(t *testing.T) {
 	}
 }
 
-func TestQuantile(t *testing.T) {
-	values := []float64{1, 2, 3, 4}
-	for q, want := range map[float64]float64{0: 1, 0.5: 2, 0.99: 4, 1: 4} {
-		if got := quantile(values, q); got != want {
-			t.Errorf("quantile %g is %g, want %g", q, got, want)
-		}
-	}
-	if got := quantile(nil, 0.5); got != 0 {
-		t.Errorf("of nothing: %g", got)
-	}
-}
-
-func TestReadyLine(t *testing.T) {
-	w := newReadyWriter()
-	for _, piece := range []string{"warning: not ready\nre", "ady"} {
-		if _, err := w.Write([]byte(piece)); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case <-w.seen:
-			t.Fatalf("ready after %q", w.text())
-		default:
-		}
-	}
-	if _, err := w.Write([]byte("\n")); err != nil {
-		t.Fatal(err)
-	}
-	<-w.seen
-}
-
 func TestDoubleOwners(t *testing.T) {
 	saw := func(name string, times int) member {
 		return member{Name: name, Violations: map[string]int{"double_owner": times}}
