@@ -171,6 +171,7 @@ type benchOvLoads struct {
 		Node    uint8
 		Pad     uint8
 	}
+	Place      [256]uint8
 	Generation uint64
 }
 
@@ -265,6 +266,8 @@ type benchOvTree struct {
 	Policy     uint32
 	Leaves     uint32
 	Winner     [256]uint8
+	Load       uint64
+	Weight     uint64
 }
 
 type benchOvUnheard struct {
@@ -294,6 +297,7 @@ const (
 	benchMapGlobals        = "globals"
 	benchMapGuarded        = "guarded"
 	benchMapHandovers      = "handovers"
+	benchMapInspected      = "inspected"
 	benchMapLoads          = "loads"
 	benchMapLocalities     = "localities"
 	benchMapMarks          = "marks"
@@ -315,6 +319,7 @@ const (
 	benchProgBenchAgain    = "bench_again"
 	benchProgBenchBare     = "bench_bare"
 	benchProgBenchBaseline = "bench_baseline"
+	benchProgBenchPick     = "bench_pick"
 )
 
 // loadBench returns the embedded CollectionSpec for bench.
@@ -362,6 +367,7 @@ type benchProgramSpecs struct {
 	BenchAgain    *ebpf.ProgramSpec `ebpf:"bench_again"`
 	BenchBare     *ebpf.ProgramSpec `ebpf:"bench_bare"`
 	BenchBaseline *ebpf.ProgramSpec `ebpf:"bench_baseline"`
+	BenchPick     *ebpf.ProgramSpec `ebpf:"bench_pick"`
 }
 
 // benchMapSpecs contains maps before they are loaded into the kernel.
@@ -381,6 +387,7 @@ type benchMapSpecs struct {
 	Globals    *ebpf.MapSpec `ebpf:"globals"`
 	Guarded    *ebpf.MapSpec `ebpf:"guarded"`
 	Handovers  *ebpf.MapSpec `ebpf:"handovers"`
+	Inspected  *ebpf.MapSpec `ebpf:"inspected"`
 	Loads      *ebpf.MapSpec `ebpf:"loads"`
 	Localities *ebpf.MapSpec `ebpf:"localities"`
 	Marks      *ebpf.MapSpec `ebpf:"marks"`
@@ -440,6 +447,7 @@ type benchMaps struct {
 	Globals    *ebpf.Map `ebpf:"globals"`
 	Guarded    *ebpf.Map `ebpf:"guarded"`
 	Handovers  *ebpf.Map `ebpf:"handovers"`
+	Inspected  *ebpf.Map `ebpf:"inspected"`
 	Loads      *ebpf.Map `ebpf:"loads"`
 	Localities *ebpf.Map `ebpf:"localities"`
 	Marks      *ebpf.Map `ebpf:"marks"`
@@ -475,6 +483,7 @@ func (m *benchMaps) Close() error {
 		m.Globals,
 		m.Guarded,
 		m.Handovers,
+		m.Inspected,
 		m.Loads,
 		m.Localities,
 		m.Marks,
@@ -509,6 +518,7 @@ type benchPrograms struct {
 	BenchAgain    *ebpf.Program `ebpf:"bench_again"`
 	BenchBare     *ebpf.Program `ebpf:"bench_bare"`
 	BenchBaseline *ebpf.Program `ebpf:"bench_baseline"`
+	BenchPick     *ebpf.Program `ebpf:"bench_pick"`
 }
 
 func (p *benchPrograms) Close() error {
@@ -516,6 +526,7 @@ func (p *benchPrograms) Close() error {
 		p.BenchAgain,
 		p.BenchBare,
 		p.BenchBaseline,
+		p.BenchPick,
 	)
 }
 

@@ -51,20 +51,27 @@ type benchTools struct {
 	Baseline *ebpf.Program `ebpf:"bench_baseline"`
 	Bare     *ebpf.Program `ebpf:"bench_bare"`
 	Again    *ebpf.Program `ebpf:"bench_again"`
+	Pick     *ebpf.Program `ebpf:"bench_pick"`
 	Frames   *ebpf.Map     `ebpf:"frames"`
 	Targets  *ebpf.Map     `ebpf:"targets"`
 }
 
-// loadTools loads them. The baseline reads the configuration of f.
+// loadTools loads them. The baseline reads the configuration of f, and picks are from its tables.
 func loadTools(f *Filter) (*benchTools, error) {
 	spec, err := loadBench()
 	if err != nil {
 		return nil, fmt.Errorf("read the BPF object to measure with: %w", err)
 	}
-	var tools benchTools
-	err = spec.LoadAndAssign(&tools, &ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{
+	of := map[string]*ebpf.Map{
 		"globals": f.objs.Globals, "configs": f.objs.Configs, "vips": f.objs.Vips, "reasons": f.objs.Reasons,
-	}})
+		"loads": f.objs.Loads, "assigned": f.objs.Assigned, "trees": f.objs.Trees, "source_hash": f.objs.SourceHash,
+		"rules": f.objs.Rules, "localities": f.objs.Localities, "inspected": f.objs.Inspected,
+	}
+	for name, m := range of {
+		spec.Maps[name].MaxEntries = m.MaxEntries()
+	}
+	var tools benchTools
+	err = spec.LoadAndAssign(&tools, &ebpf.CollectionOptions{MapReplacements: of})
 	if err != nil {
 		return nil, fmt.Errorf("load the programs to measure with: %w", err)
 	}
@@ -73,5 +80,5 @@ func loadTools(f *Filter) (*benchTools, error) {
 
 // Close unloads the programs.
 func (t *benchTools) Close() error {
-	return errors.Join(t.Baseline.Close(), t.Bare.Close(), t.Again.Close(), t.Frames.Close(), t.Targets.Close())
+	return errors.Join(t.Baseline.Close(), t.Bare.Close(), t.Again.Close(), t.Pick.Close(), t.Frames.Close(), t.Targets.Close())
 }

@@ -172,7 +172,7 @@ func (o Options) bound(spec *ebpf.CollectionSpec) error {
 	sizes := map[string]uint32{
 		"vips": services * 4, "services": services * 4,
 		"loads": services, "source_hash": services, "trees": services, "rules": services,
-		"localities": services * localityBuckets,
+		"localities": services * localityBuckets, "inspected": services * outcomeRoom,
 		"assigned":   services, "adopted": services, "conns": services,
 		"syn_records": orDefault(o.SYNRecords, 65536),
 		"tombstones":  orDefault(o.Tombstones, 131072),

@@ -19,6 +19,7 @@ func (f *Filter) SetLoads(service topology.ServiceID, nodes []Load) error {
 		if !n.Node.Valid() || n.Weight == 0 {
 			return fmt.Errorf("load %d: node %d with weight %d: want 1..%d and at least 1", i, n.Node, n.Weight, topology.MaxNodeID)
 		}
+		table.Place[n.Node] = uint8(i)
 		table.Nodes[i] = onevipOvLoad{
 			Settled: n.Settled, Base: n.Base, Active: n.Active, Weight: n.Weight, Node: uint8(n.Node),
 		}

@@ -169,6 +169,7 @@ type onevipOvLoads struct {
 	_          structs.HostLayout
 	Count      uint64
 	Nodes      [256]onevipOvLoad
+	Place      [256]uint8
 	Generation uint64
 }
 
@@ -275,6 +276,8 @@ type onevipOvTree struct {
 	Policy     uint32
 	Leaves     uint32
 	Winner     [256]uint8
+	Load       uint64
+	Weight     uint64
 }
 
 type onevipOvUnheard struct {
@@ -303,6 +306,7 @@ const (
 	onevipMapGlobals        = "globals"
 	onevipMapGuarded        = "guarded"
 	onevipMapHandovers      = "handovers"
+	onevipMapInspected      = "inspected"
 	onevipMapLoads          = "loads"
 	onevipMapLocalities     = "localities"
 	onevipMapMarks          = "marks"
@@ -391,6 +395,7 @@ type onevipMapSpecs struct {
 	Globals    *ebpf.MapSpec `ebpf:"globals"`
 	Guarded    *ebpf.MapSpec `ebpf:"guarded"`
 	Handovers  *ebpf.MapSpec `ebpf:"handovers"`
+	Inspected  *ebpf.MapSpec `ebpf:"inspected"`
 	Loads      *ebpf.MapSpec `ebpf:"loads"`
 	Localities *ebpf.MapSpec `ebpf:"localities"`
 	Marks      *ebpf.MapSpec `ebpf:"marks"`
@@ -449,6 +454,7 @@ type onevipMaps struct {
 	Globals    *ebpf.Map `ebpf:"globals"`
 	Guarded    *ebpf.Map `ebpf:"guarded"`
 	Handovers  *ebpf.Map `ebpf:"handovers"`
+	Inspected  *ebpf.Map `ebpf:"inspected"`
 	Loads      *ebpf.Map `ebpf:"loads"`
 	Localities *ebpf.Map `ebpf:"localities"`
 	Marks      *ebpf.Map `ebpf:"marks"`
@@ -482,6 +488,7 @@ func (m *onevipMaps) Close() error {
 		m.Globals,
 		m.Guarded,
 		m.Handovers,
+		m.Inspected,
 		m.Loads,
 		m.Localities,
 		m.Marks,

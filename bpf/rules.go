@@ -10,6 +10,9 @@ import (
 // localityBuckets is LOCALITY_BUCKETS in types.h.
 const localityBuckets = 4096
 
+// outcomeRoom is OUTCOME_ROOM in types.h.
+const outcomeRoom = 32
+
 // boundUnit is what Rules.Bound is a multiple of in the map.
 const boundUnit = 1024
 

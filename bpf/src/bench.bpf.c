@@ -8,7 +8,9 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
 
+#include "locality.h"
 #include "parse.h"
+#include "service.h"
 
 #define BPF_MAP_TYPE_PROG_ARRAY 3
 #define AGAIN_SIZE 128
@@ -123,4 +125,30 @@ int bench_again(struct __sk_buff *skb)
 		return TCX_NEXT;
 	bpf_tail_call(skb, &targets, 0);
 	return TCX_NEXT;
+}
+
+/* In place of a frame: who gets a connection? */
+struct pick_order {
+	__u64 hash;
+	struct ov_service svc;
+	__u64 has_key; /* 0: its request has none */
+};
+
+/* Returns the node that is picked, as for a first segment, or, where the policy does not
+ * look at it, for a SYN. */
+SEC("tcx/ingress")
+int bench_pick(struct __sk_buff *skb)
+{
+	struct ov_flow flow = {};
+	struct pick_order order;
+	struct ov_rules *rules;
+
+	if (bpf_skb_load_bytes(skb, 0, &order, sizeof(order)))
+		return UNDECIDED;
+	if (!inspects(&order.svc))
+		return pick_owner(&order.svc, &flow);
+	rules = rules_of(&order.svc);
+	if (!order.has_key || !rules)
+		return pick_least(&order.svc);
+	return pick_by_locality(&order.svc, rules, order.hash);
 }

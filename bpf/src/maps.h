@@ -97,6 +97,14 @@ struct {
 	__type(value, __u64);
 } tally SEC(".maps");
 
+/* (*) OUTCOME_ROOM entries a service, per CPU: how requests found their owner. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 64 * OUTCOME_ROOM);
+	__type(key, __u32);
+	__type(value, __u64);
+} inspected SEC(".maps");
+
 /* (*) How often this node, as a scheduler, named each owner. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -135,6 +143,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 64 * LOCALITY_BUCKETS);
+	__uint(map_flags, BPF_F_MMAPABLE); /* the agent changes sets as the programs do */
 	__type(key, __u32);
 	__type(value, struct ov_bucket);
 } localities SEC(".maps");

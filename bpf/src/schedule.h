@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * schedule.h - who owns a new connection? The oracle is scheduler.Pick in Go;
- * a test compares both on random tables.
+ * a test compares both on random tables. Where a key in the request decides,
+ * locality.h does, and commits its picks here.
  */
 #ifndef ONEVIP_SCHEDULE_H
 #define ONEVIP_SCHEDULE_H
 
-#include "cookie.h"
+#include "flow.h"
+#include "siphash.h"
 
 /* So that products with a 16-bit weight stay in 64 bits. */
 #define MAX_LOAD ((1ULL << 48) - 1)
@@ -42,7 +44,7 @@ struct tournament {
 	struct ov_by_node *assigned;
 	struct ov_tree *tree;
 	struct standing best;
-	__u32 ignore_load;
+	__u32 policy; /* enum policy */
 	__u32 spread; /* what we assigned, others assigned too: see scheduler.Candidate */
 	__u32 absent; /* a node that is not to be picked; UNDECIDED: none */
 	__u32 place;  /* where `winner` stands */
@@ -58,6 +60,17 @@ static __always_inline bool is_better(const struct standing *a, const struct sta
 	return a->share * b->weight < b->share * a->weight;
 }
 
+/* What the node has or is about to have, if we assigned that many to it. */
+static __always_inline __u64 load_after(struct tournament *t, struct ov_load *n, __u64 assigned)
+{
+	__u64 load = clamped_diff(assigned, n->settled);
+
+	if (load > MAX_LOAD / SLOT_COUNT)
+		load = MAX_LOAD / SLOT_COUNT;
+	load = n->active + t->spread * load;
+	return load > MAX_LOAD ? MAX_LOAD : load;
+}
+
 /* The standing of node i. */
 static __always_inline void judge(struct tournament *t, __u32 i, struct standing *s)
 {
@@ -66,12 +79,7 @@ static __always_inline void judge(struct tournament *t, __u32 i, struct standing
 
 	s->weight = n->weight;
 	s->share = clamped_diff(assigned, n->base);
-	s->load = clamped_diff(assigned, n->settled);
-	if (s->load > MAX_LOAD / SLOT_COUNT)
-		s->load = MAX_LOAD / SLOT_COUNT;
-	s->load = t->ignore_load ? 0 : n->active + t->spread * s->load;
-	if (s->load > MAX_LOAD)
-		s->load = MAX_LOAD;
+	s->load = t->policy == POLICY_ROUND_ROBIN ? 0 : load_after(t, n, assigned);
 }
 
 /* The index of the node that holds a place. */
@@ -116,8 +124,34 @@ static long build(__u32 i, struct tournament *t)
 	return 0;
 }
 
+struct sum {
+	struct tournament *t;
+	__u64 load, weight;
+};
+
+static long add_up(__u32 i, struct sum *sum)
+{
+	struct standing s;
+
+	judge(sum->t, i, &s);
+	sum->load += s.load;
+	sum->weight += s.weight;
+	return 0;
+}
+
+/* Of all nodes together: what bounded-hash takes its bound from. */
+static __always_inline void sum_up(struct tournament *t)
+{
+	struct sum sum = { .t = t };
+	__u64 count = t->loads->count;
+
+	bpf_loop(count < NODE_COUNT ? count : NODE_COUNT, add_up, &sum, 0);
+	t->tree->load = sum.load;
+	t->tree->weight = sum.weight;
+}
+
 /* After new loads, or under another policy. */
-static __noinline void rebuild(struct tournament *t, __u32 policy)
+static __noinline void rebuild(struct tournament *t)
 {
 	__u64 generation = t->loads->generation;
 	__u32 leaves = 1;
@@ -128,28 +162,10 @@ static __noinline void rebuild(struct tournament *t, __u32 policy)
 	t->tree->leaves = leaves;
 	t->tree->winner[1] = leaves == 1 ? 0 : NOBODY;
 	bpf_loop(leaves - 1, build, t, 0);
-	t->tree->policy = policy;
+	if (t->policy == POLICY_BOUNDED_HASH)
+		sum_up(t);
+	t->tree->policy = t->policy;
 	t->tree->generation = generation;
-}
-
-/* The best node, and what being picked costs it. */
-static __always_inline __u32 pick_best(struct tournament *t, __u32 policy)
-{
-	__u32 node;
-
-	if (t->tree->generation != t->loads->generation || t->tree->policy != policy ||
-	    t->tree->winner[1] >= t->loads->count)
-		rebuild(t, policy);
-	t->winner = t->tree->winner[1];
-	if (t->winner >= t->loads->count)
-		return UNDECIDED;
-	node = t->loads->nodes[t->winner & (NODE_COUNT - 1)].node;
-	__sync_fetch_and_add(&t->assigned->count[node & 0xff], 1);
-	t->place = t->tree->leaves + t->winner;
-	judge(t, t->winner, &t->best);
-	for (int i = 0; i < 8 && t->place > 1; i++)
-		play(t);
-	return node;
 }
 
 /* A candidate of the table without the absent node. */
@@ -167,19 +183,33 @@ static long stand(__u32 i, struct tournament *t)
 	return 0;
 }
 
-/* The best of the others, looked for one by one: rare. UNDECIDED if there is none. */
-static __noinline __u32 pick_other(struct tournament *t)
+/* Makes the best node the winner, and commits to nothing; false: nobody may be picked.
+ * Where one is absent, the others are looked at one by one: rare. */
+static __noinline bool find_best(struct tournament *t)
 {
 	__u64 count = t->loads->count;
-	__u32 node;
 
-	t->winner = NOBODY;
-	bpf_loop(count < NODE_COUNT ? count : NODE_COUNT, stand, t, 0);
-	if (t->winner >= count)
-		return UNDECIDED;
-	node = t->loads->nodes[t->winner & (NODE_COUNT - 1)].node;
-	__sync_fetch_and_add(&t->assigned->count[node & 0xff], 1);
-	t->tree->generation = 0; /* its matches do not know of this pick */
+	t->winner = t->tree->winner[1];
+	if (t->absent != UNDECIDED) {
+		t->winner = NOBODY;
+		bpf_loop(count < NODE_COUNT ? count : NODE_COUNT, stand, t, 0);
+	}
+	return t->winner < count;
+}
+
+/* The winner is picked, the best one or another: counts it, and plays what it changes. */
+static __noinline __u32 commit(struct tournament *t)
+{
+	struct ov_load *n = &t->loads->nodes[t->winner & (NODE_COUNT - 1)];
+	__u32 node = n->node;
+	__u64 was = __sync_fetch_and_add(&t->assigned->count[node & 0xff], 1);
+
+	if (t->policy == POLICY_BOUNDED_HASH)
+		__sync_fetch_and_add(&t->tree->load, load_after(t, n, was + 1) - load_after(t, n, was));
+	t->place = t->tree->leaves + t->winner;
+	judge(t, t->winner, &t->best);
+	for (int i = 0; i < 8 && t->place > 1; i++)
+		play(t);
 	return node;
 }
 
@@ -236,27 +266,47 @@ static __always_inline __u32 pick_by_source(struct ov_by_node *assigned, __u32 i
 	return node;
 }
 
+/* The nodes that may be picked for a service, as they stand; false: there are none. */
+static __always_inline bool gather(struct tournament *t, struct ov_service *svc)
+{
+	struct ov_config *cfg = get_config();
+	__u32 id = svc->id;
+
+	t->loads = bpf_map_lookup_elem(&loads, &id);
+	t->assigned = bpf_map_lookup_elem(&assigned, &id);
+	t->tree = bpf_map_lookup_elem(&trees, &id);
+	if (!t->loads || !t->assigned || !t->tree || !t->loads->count)
+		return false;
+	t->policy = svc->policy;
+	t->spread = cfg ? cfg->spread : 1;
+	t->absent = t->loads->count > 1 ? absentee() : UNDECIDED;
+	if (t->tree->generation != t->loads->generation || t->tree->policy != t->policy ||
+	    t->tree->winner[1] >= t->loads->count)
+		rebuild(t);
+	return true;
+}
+
+/* The best node, and the account of it. */
+static __always_inline __u32 best_of(struct ov_service *svc)
+{
+	struct tournament t = {};
+
+	if (!gather(&t, svc) || !find_best(&t))
+		return UNDECIDED;
+	return commit(&t);
+}
+
 /* The owner of a new connection, and the account of it; UNDECIDED if no node
  * may be picked. */
 static __noinline __u32 pick_owner(struct ov_service *svc, struct ov_flow *flow)
 {
-	struct tournament t = { .absent = absentee() };
-	struct ov_config *cfg = get_config();
-	__u32 id = svc->id, other;
+	__u32 id = svc->id;
+	struct ov_by_node *counts;
 
-	t.loads = bpf_map_lookup_elem(&loads, &id);
-	t.assigned = bpf_map_lookup_elem(&assigned, &id);
-	t.tree = bpf_map_lookup_elem(&trees, &id);
-	if (!t.loads || !t.assigned || !t.tree)
-		return UNDECIDED;
-	if (svc->policy == POLICY_SOURCE_HASH)
-		return pick_by_source(t.assigned, id, flow, t.absent);
-	t.spread = cfg ? cfg->spread : 1;
-	t.ignore_load = svc->policy == POLICY_ROUND_ROBIN;
-	other = t.absent != UNDECIDED ? pick_other(&t) : UNDECIDED;
-	if (other != UNDECIDED)
-		return other;
-	return pick_best(&t, svc->policy);
+	if (svc->policy != POLICY_SOURCE_HASH)
+		return best_of(svc); /* one call less: their depth is bounded */
+	counts = bpf_map_lookup_elem(&assigned, &id);
+	return counts ? pick_by_source(counts, id, flow, absentee()) : UNDECIDED;
 }
 
 #endif

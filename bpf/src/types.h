@@ -84,6 +84,11 @@ struct ov_bucket {
 	__u64 requests;
 };
 
+/* The counters of one service in map inspected: enum outcome of locality.h from 0, enum
+ * fallback of fallback.h from OUTCOME_FALLBACK on. */
+#define OUTCOME_FALLBACK 8
+#define OUTCOME_ROOM 32
+
 /* What an inspector has decided for a handshake that names it. */
 struct ov_handover {
 	__u64 decision;	 /* the client's ISN, the owner from bit 32 on; changed at once */
@@ -160,6 +165,7 @@ struct ov_load {
 struct ov_loads {
 	__u64 count;
 	struct ov_load nodes[NODE_COUNT];
+	__u8 place[NODE_COUNT]; /* of a node among them, by its id; nodes[] says if it is there */
 	__u64 generation; /* grows with each installation; written last */
 };
 
@@ -169,6 +175,8 @@ struct ov_tree {
 	__u32 policy;
 	__u32 leaves; /* a power of two */
 	__u8 winner[NODE_COUNT];
+	__u64 load;   /* of all nodes together, under bounded-hash */
+	__u64 weight; /* likewise */
 };
 
 /* Counters by node id. */
