@@ -47,7 +47,7 @@ func TestPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := plan(s, Options{Lab: "testdata/pair", Instance: "mine"})
+	r, err := plan(s, Options{Lab: "testdata/pair", Instance: "mine", Env: map[string]string{"ORIGIN": "--cache 1MiB", "LANG": "C"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +62,9 @@ func TestPlan(t *testing.T) {
 		if !slices.Contains(a.Env, want) {
 			t.Errorf("no variable %s in %q", want, a.Env)
 		}
+	}
+	if last := a.Env[len(a.Env)-2:]; !slices.Equal(last, []string{"LANG=C", "ORIGIN=--cache 1MiB"}) {
+		t.Errorf("the variables end with %q: others would win", last)
 	}
 	if diff := cmp.Diff([]string{"sh", r.Folder + "/server.sh"}, r.Hosts[1].Command); diff != "" {
 		t.Errorf("command (-want +got)\n%s", diff)

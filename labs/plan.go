@@ -30,6 +30,7 @@ func plan(s source, o Options) (*Running, error) {
 	for _, node := range s.lab.Nodes {
 		host := r.planHost(node, s.lab)
 		host.Env = append(host.Env, settings(o.Set)...)
+		host.Env = append(host.Env, assignments(o.Env)...)
 		r.Hosts = append(r.Hosts, host)
 	}
 	return r, nil
@@ -42,6 +43,14 @@ func settings(set map[string]string) (env []string) {
 		env = append(env, name+"="+set[path])
 	}
 	return env
+}
+
+// assignments are variables with their values; of two the later one counts.
+func assignments(env map[string]string) (words []string) {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		words = append(words, name+"="+env[name])
+	}
+	return words
 }
 
 func (r *Running) planHost(node topology.LabNode, lab topology.Lab) Host {
@@ -103,11 +112,7 @@ func (r *Running) environment(h Host, node topology.LabNode, links int) []string
 	for name, value := range node.Env {
 		env[name] = translate(value, h.Binds)
 	}
-	words := make([]string, 0, len(env))
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		words = append(words, name+"="+env[name])
-	}
-	return words
+	return assignments(env)
 }
 
 // hostPath is this machine's PATH with the places of root's tools.

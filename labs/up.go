@@ -18,7 +18,9 @@ type Options struct {
 	Binary   string // the onevip that the hosts find in their PATH; empty: this one
 	// Set has settings of the cluster by path (speculation.delay: off), which all
 	// hosts get as onevip's variables.
-	Set      map[string]string
+	Set map[string]string
+	// Env has variables for all hosts' processes; they win over those of the lab's file.
+	Env      map[string]string
 	Progress io.Writer // what is being done, a line each; nil: nothing
 }
 
