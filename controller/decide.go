@@ -79,6 +79,7 @@ func Decide(in Input) Decision {
 	}
 	d.loads()
 	d.events()
+	d.localities()
 	d.problems()
 	return d.out
 }

@@ -71,6 +71,7 @@ func serviceRecord(config topology.Service, id topology.ServiceID) state.Service
 		Policy:   config.Policy,
 		MaxConns: config.MaxConns,
 		Replay:   config.Replay,
+		Locality: localityRecord(config),
 		Health: state.Health{
 			Type:     config.Health.Type,
 			Path:     config.Health.Path,
@@ -79,5 +80,43 @@ func serviceRecord(config topology.Service, id topology.ServiceID) state.Service
 			Rise:     config.Health.Rise,
 			Fall:     config.Health.Fall,
 		},
+	}
+}
+
+// localityRecord gives the rules of a service whose policy inspects, else nil.
+func localityRecord(config topology.Service) *state.LocalityRules {
+	if !config.Policy.Inspects() {
+		return nil
+	}
+	rules := config.Locality
+	return &state.LocalityRules{
+		Key:    rules.Key,
+		Low:    rules.Low,
+		High:   rules.High,
+		Decay:  state.Duration(rules.Decay),
+		Bound:  rules.Bound,
+		Silent: state.Silent{After: state.Duration(rules.Silent.After), Then: rules.Silent.Then},
+	}
+}
+
+// localities deletes the sets of services that left, or that keep none: only the
+// policy locality does. They may be thousands, and so come after all that has to
+// be seen together; what an agent writes late is deleted the next time.
+//
+// Sets that name nodes that failed or left stay as they are. Who picks passes
+// over a node that can not be picked, and when it is back, it still holds in
+// memory what it served.
+func (d *decider) localities() {
+	keeps := map[topology.ServiceName]bool{}
+	for _, config := range d.Config.Services {
+		keeps[config.Name] = config.Policy == topology.Locality
+	}
+	for _, name := range sortedKeys(d.View.Locality) {
+		if keeps[name] {
+			continue
+		}
+		for _, bucket := range sortedKeys(d.View.Locality[name]) {
+			d.drop(d.View.Locality[name][bucket])
+		}
 	}
 }

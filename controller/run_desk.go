@@ -26,8 +26,9 @@ func (l *loop) serve(ctx context.Context) error {
 	return nil
 }
 
-// tellDesk hands a newer View on. Agents' reports do not make it newer, and do
-// not concern the switches.
+// tellDesk hands a newer View on. What agents report of themselves does not make
+// it newer, and does not concern the switches; their sets of buckets do not
+// either, and cost the desk a comparison.
 func (l *loop) tellDesk() {
 	view := l.last.View
 	if l.desk == nil || !l.fresh() || view.Cluster == nil {

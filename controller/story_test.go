@@ -19,7 +19,8 @@ var rewrite = flag.Bool("rewrite", false, "write what the stories in testdata gi
 
 // TestStories tells testdata/*.txt: commands, then ---- and what they give.
 //
-//	config nodes=n1,n2*3 services=web:80 schedulers=all rotate=60s max=10
+//	config nodes=n1,n2*3 services=web:80,files:81:locality schedulers=all rotate=60s max=10
+//	set files 7 n1,n2                   an agent writes the nodes of a bucket
 //	agent n1 boot=b1 web=3/7 db=sick    agent's record: active/adopted, or unhealthy
 //	agent n1 suspects=n2,n3 agentless=n4@40s cleared=1   whom it does not hear, since now or so long
 //	gone n1                             its lease ran out
@@ -110,6 +111,8 @@ func (s *story) run(command string) string {
 		s.config = clusterOf(s.t, args)
 	case "agent":
 		s.agent(args)
+	case "set":
+		s.set(args)
 	case "gone":
 		s.store.Put("agents/"+args[0], nil)
 	case "delete":
@@ -176,11 +179,15 @@ func nodesOf(t *testing.T, list string) []topology.Node {
 func servicesOf(t *testing.T, list string) []topology.Service {
 	var services []topology.Service
 	for word := range strings.SplitSeq(list, ",") {
-		name, port, _ := strings.Cut(word, ":")
-		services = append(services, topology.Service{
-			Name: topology.ServiceName(name), VIPs: addrs("10.77.0.1", "fd77::1"), Port: uint16(number(t, port)),
-			Policy: topology.LeastConnection, Health: topology.Health{Type: topology.HealthTCP},
-		})
+		parts := strings.Split(word+":least-connection", ":")
+		service := topology.Service{
+			Name: topology.ServiceName(parts[0]), VIPs: addrs("10.77.0.1", "fd77::1"), Port: uint16(number(t, parts[1])),
+			Policy: topology.Policy(parts[2]), Health: topology.Health{Type: topology.HealthTCP},
+		}
+		if service.Policy.Inspects() {
+			service.Locality = topology.LocalityRules{Key: "path", Low: 25, High: 65, Decay: 20 * time.Second, Bound: 1.25, Silent: topology.Silent{After: 3 * time.Second, Then: "close"}}
+		}
+		services = append(services, service)
 	}
 	return services
 }
@@ -208,6 +215,17 @@ func (s *story) agent(args []string) {
 		}
 	}
 	putAgent(s.t, s.store, agent)
+}
+
+// set writes as an agent does that knows of no leader.
+func (s *story) set(args []string) {
+	set := state.Locality{Service: topology.ServiceName(args[0]), Bucket: number(s.t, args[1]), Changed: s.now, Writer: "n1"}
+	for name := range strings.SplitSeq(args[2], ",") {
+		set.Nodes = append(set.Nodes, topology.NodeName(name))
+	}
+	if err := s.store.PutLocalities(s.t.Context(), []state.Locality{set}); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func (s *story) health(value string) state.AgentHealth {

@@ -44,7 +44,9 @@ func changeText(change state.Change) string {
 	case state.Cluster:
 		return fmt.Sprintf("%s cluster schedulers=%s created=%s", verb, r.Schedulers, r.Created.Format(time.TimeOnly))
 	case state.Service:
-		return fmt.Sprintf("%s services/%s id=%d port=%d", verb, r.Name, r.ID, r.Port)
+		return fmt.Sprintf("%s services/%s id=%d port=%d", verb, r.Name, r.ID, r.Port) + rulesText(r.Locality)
+	case state.Locality:
+		return fmt.Sprintf("%s locality/%s/%d", verb, r.Service, r.Bucket)
 	case state.Node:
 		return fmt.Sprintf("%s nodes/%s id=%d %s since=%s weight=%d mac=%s boot=%s", verb, r.Name, r.ID, r.State, r.Since.Format(time.TimeOnly), r.Weight, r.MAC, r.Incarnation)
 	case state.Failure:
@@ -61,6 +63,14 @@ func changeText(change state.Change) string {
 		return fmt.Sprintf("%s scheduler/%s%s", verb, r.Service, loadText(r))
 	}
 	return fmt.Sprintf("%s a %T", verb, change.Record)
+}
+
+func rulesText(r *state.LocalityRules) string {
+	if r == nil {
+		return ""
+	}
+	return fmt.Sprintf(" key=%s low=%d high=%d decay=%v bound=%v silent=%v %s",
+		r.Key, r.Low, r.High, time.Duration(r.Decay), r.Bound, time.Duration(r.Silent.After), r.Silent.Then)
 }
 
 func restText(r state.IDs) string {
