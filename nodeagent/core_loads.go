@@ -21,7 +21,7 @@ type loadBook struct {
 
 	written bool // table is in the kernel
 	table   []bpf.Load
-	hashed  []scheduler.Candidate // what the source-hash table in the kernel was made of
+	hashed  []scheduler.Candidate // what the table of homes in the kernel was made of
 	shown   setPickable
 }
 
@@ -170,7 +170,7 @@ func (b *loadBook) write(table []bpf.Load) (out []action) {
 		b.written, b.table = true, table
 		out = append(out, setLoads{b.service.ID, table})
 	}
-	if b.service.Policy != topology.SourceHash {
+	if !hasHomes(b.service.Policy) {
 		b.hashed = nil
 		return out
 	}
@@ -180,6 +180,10 @@ func (b *loadBook) write(table []bpf.Load) (out []action) {
 	}
 	return out
 }
+
+// hasHomes tells whether a policy needs the source-hash table: where the hash is of a key
+// in the request, it names the homes.
+func hasHomes(p topology.Policy) bool { return p == topology.SourceHash || p.Inspects() }
 
 // hashCandidates keeps what a source-hash table depends on.
 func hashCandidates(table []bpf.Load) []scheduler.Candidate {

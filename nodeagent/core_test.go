@@ -351,28 +351,6 @@ func TestFramesAreCountedByReason(t *testing.T) {
 	}
 }
 
-func TestSourceHashIsWrittenWhenTheSetChanges(t *testing.T) {
-	s := runningStory(t, func(v *state.View) {
-		web := v.Services["web"]
-		web.Policy = topology.SourceHash
-		v.Services["web"] = web
-	})
-	s.hear()
-	if got := one[setSourceHash](t, s.beat()); !slices.Contains(got.table, 1) || !slices.Contains(got.table, 2) {
-		t.Error("the table does not have both nodes")
-	}
-	s.n.Active = 3 // loads change, the set does not
-	s.beat()
-	s.now = s.now.Add(calmFor)
-	out := s.beat()
-	one[setLoads](t, out)
-	none[setSourceHash](t, out)
-	s.now = s.now.Add(time.Second)
-	if got := one[setSourceHash](t, s.beat()); slices.Contains(got.table, 2) {
-		t.Error("the table has a silent node")
-	}
-}
-
 func TestNumbersArePublishedOnceASecond(t *testing.T) {
 	s := runningStory(t)
 	s.step(reportDue{})

@@ -66,10 +66,20 @@ func wantTables(v state.View, name topology.NodeName) (t tables, problems []stri
 func wantServices(records map[topology.ServiceName]state.Service) []bpf.Service {
 	out := make([]bpf.Service, 0, len(records))
 	for _, s := range records {
-		out = append(out, bpf.Service{ID: s.ID, VIPs: s.VIPs, Port: s.Port, Policy: s.Policy, Replay: s.Replay == topology.ReplaySafe})
+		out = append(out, bpf.Service{ID: s.ID, VIPs: s.VIPs, Port: s.Port, Policy: s.Policy,
+			Replay: s.Replay == topology.ReplaySafe, Rules: wantRules(s)})
 	}
 	slices.SortFunc(out, func(a, b bpf.Service) int { return cmp.Compare(a.ID, b.ID) })
 	return out
+}
+
+// wantRules are zero for a service whose policy does not inspect.
+func wantRules(s state.Service) bpf.Rules {
+	if r := s.Locality; r != nil && s.Policy.Inspects() {
+		return bpf.Rules{Key: r.Key, Low: r.Low, High: r.High, Decay: time.Duration(r.Decay), Bound: r.Bound,
+			Silent: time.Duration(r.Silent.After), Close: r.Silent.Then == topology.SilentClose}
+	}
+	return bpf.Rules{}
 }
 
 func wantSpeculation(delay topology.Delay) bpf.Speculation {
