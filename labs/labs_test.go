@@ -72,6 +72,14 @@ func TestPlan(t *testing.T) {
 	if _, err := plan(s, Options{Instance: "../x"}); err == nil {
 		t.Error("a name that leaves the folder is accepted")
 	}
+	const unknown = "services[0].locality.kee: can't be set from outside the file; write services[0].locality.key"
+	if _, err := plan(s, Options{Set: map[string]string{"services[0].locality.kee": "path"}}); err == nil || err.Error() != unknown {
+		t.Errorf("error %v, want %s", err, unknown)
+	}
+	set := map[string]string{"services[0].locality.key": "host+path"}
+	if r, err = plan(s, Options{Set: set}); err != nil || !slices.Contains(r.Hosts[0].Env, "ONEVIP_SERVICES_0_LOCALITY_KEY=host+path") {
+		t.Errorf("error %v, or no variable of %v", err, set)
+	}
 }
 
 func TestOpenErrors(t *testing.T) {

@@ -16,6 +16,11 @@ import (
 
 // plan says what a lab will consist of, before anything is made.
 func plan(s source, o Options) (*Running, error) {
+	for path := range o.Set {
+		if err := topology.CheckPath(path); err != nil {
+			return nil, err
+		}
+	}
 	r := &Running{Name: s.lab.Name, Source: o.Lab, Folder: s.folder}
 	if o.Instance != "" {
 		r.Name = o.Instance
@@ -39,8 +44,7 @@ func plan(s source, o Options) (*Running, error) {
 // settings are onevip's variables for settings of the cluster.
 func settings(set map[string]string) (env []string) {
 	for _, path := range slices.Sorted(maps.Keys(set)) {
-		name := "ONEVIP_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(path))
-		env = append(env, name+"="+set[path])
+		env = append(env, topology.EnvName(path)+"="+set[path])
 	}
 	return env
 }

@@ -115,3 +115,32 @@ func TestPaths(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckPath(t *testing.T) {
+	for path, want := range map[string]string{
+		"speculation.delay":        "",
+		"services[0].locality.key": "",
+		"nodes[253].weight":        "",
+		"speculation.dely":         "speculation.dely: can't be set from outside the file; write speculation.delay",
+		"services[].policy":        "services[].policy: can't be set from outside the file; write services[0].policy",
+	} {
+		got := ""
+		if err := CheckPath(path); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+}
+
+func TestEnvName(t *testing.T) {
+	for path, want := range map[string]string{
+		"heartbeat.interval":                 "ONEVIP_HEARTBEAT_INTERVAL",
+		"services[12].locality.silent.after": "ONEVIP_SERVICES_12_LOCALITY_SILENT_AFTER",
+	} {
+		if got := EnvName(path); got != want {
+			t.Errorf("%s is set by %s, want %s", path, got, want)
+		}
+	}
+}

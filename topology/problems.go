@@ -34,6 +34,9 @@ func (p Problem) String() string {
 	return text
 }
 
+// Error makes a Problem an error on its own.
+func (p Problem) Error() string { return p.String() }
+
 // Problems is the error of Load, Parse, ParseLab and Validate: everything that
 // is wrong, in the order of the file's lines.
 type Problems []Problem

@@ -36,7 +36,7 @@ func labUpCommand(e *env) *cobra.Command {
 	}
 	instance := cmd.Flags().String("as", "", "another name for it, so that one lab can be up twice")
 	binary := cmd.Flags().String("binary", "", "the onevip that the lab's hosts run (default: this one)")
-	set := cmd.Flags().StringToString("set", nil, "a setting of the lab's cluster: speculation.delay=off")
+	set := cmd.Flags().StringToString("set", nil, "a setting of the lab's cluster: speculation.delay=off, services[0].policy=locality")
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "don't say what is being done")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		options := labs.Options{Lab: args[0], Instance: *instance, Binary: *binary, Set: *set}

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	envPrefix     = "ONEVIP_"
+	envPrefix     = topology.EnvPrefix
 	defaultConfig = "/etc/onevip/cluster.yaml"
 )
 
@@ -56,6 +56,10 @@ func newSettings(flags *pflag.FlagSet, hasFlag func(path string) bool) *settings
 		}
 		s.bind(path.Path, name)
 	}
+	for _, path := range itemPaths(os.Environ()) {
+		s.paths = append(s.paths, path)
+		s.bind(path.Path, flagName(path.Path))
+	}
 	return s
 }
 
@@ -80,8 +84,27 @@ func (s *settings) bind(key, flag string) {
 
 func flagName(path string) string { return strings.NewReplacer(".", "-", "_", "-").Replace(path) }
 
-func envName(path string) string {
-	return envPrefix + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(path))
+func envName(path string) string { return topology.EnvName(path) }
+
+// itemPaths are the settings of items of the file's lists that the environment
+// has: ONEVIP_SERVICES_0_POLICY is services[0].policy. Which items there are only
+// the file knows, so there are no flags for them.
+func itemPaths(environment []string) (paths []topology.Path) {
+	forms := topology.ItemPaths()
+	for _, variable := range environment {
+		name, _, _ := strings.Cut(variable, "=")
+		words := strings.SplitN(strings.TrimPrefix(name, envPrefix), "_", 3)
+		if len(words) < 3 {
+			continue
+		}
+		for _, form := range forms {
+			form.Path = strings.Replace(form.Path, "[]", "["+words[1]+"]", 1)
+			if envName(form.Path) == name {
+				paths = append(paths, form)
+			}
+		}
+	}
+	return paths
 }
 
 // addFlag keeps the flag's value as text: topology parses and judges it the
