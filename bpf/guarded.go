@@ -34,6 +34,10 @@ type Guarded struct {
 	Closing bool
 	// Seen is how long ago the last segment was, in whole seconds; 0 if none was.
 	Seen time.Duration
+	// Inspector is who the client's cookie named to decide on the owner by the first
+	// request; topology.Undecided: none, it named the owner. Until Data nothing is decided,
+	// and after that Owner is not known before the inspector has told.
+	Inspector topology.NodeID
 }
 
 // guardedBatch is how many records are read at a time: more than any bucket of the
@@ -47,6 +51,7 @@ const (
 	guardData
 	guardTimestamps
 	guardFIN
+	guardInspected
 )
 
 // Guarded reads the records of these nodes' connections; topology.Undecided stands
@@ -88,6 +93,9 @@ func (g onevipOvGuarded) guarded(flow Flow, now uint32) Guarded {
 	}
 	if age := int32(now - g.Seen); g.Flags&guardNumbered != 0 && age > 0 {
 		out.Seen = time.Duration(age) * time.Second
+	}
+	if g.Flags&guardInspected != 0 {
+		out.Inspector = topology.NodeID(g.Inspector)
 	}
 	return out
 }
