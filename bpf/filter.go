@@ -72,6 +72,8 @@ type Filter struct {
 	slots   onevipOvSlots           // in force; those of before are in the other bank
 	before  onevipOvSlots
 	failed  onevipOvFailed // in force
+	// localities is the memory of that map; nil until it is needed. See buckets.
+	localities []byte
 }
 
 // Open loads the programs, or takes over what an earlier process left pinned,
@@ -173,7 +175,7 @@ func (o Options) bound(spec *ebpf.CollectionSpec) error {
 		"vips": services * 4, "services": services * 4,
 		"loads": services, "source_hash": services, "trees": services, "rules": services,
 		"localities": services * localityBuckets, "inspected": services * outcomeRoom,
-		"assigned":   services, "adopted": services, "conns": services,
+		"assigned": services, "adopted": services, "conns": services,
 		"syn_records": orDefault(o.SYNRecords, 65536),
 		"tombstones":  orDefault(o.Tombstones, 131072),
 		"unheard":     orDefault(o.Unheard, 16384),
@@ -224,6 +226,12 @@ func (f *Filter) Close() error {
 		errs = append(errs, f.keep[i].Close())
 	}
 	f.keep = nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.localities != nil {
+		errs = append(errs, unix.Munmap(f.localities))
+		f.localities = nil
+	}
 	return errors.Join(append(errs, f.objs.Close())...)
 }
 

@@ -5,6 +5,9 @@ package bpf
 import (
 	"fmt"
 	"math"
+	"slices"
+
+	"github.com/onevip/onevip/topology"
 )
 
 // localityBuckets is LOCALITY_BUCKETS in types.h.
@@ -56,8 +59,38 @@ func (f *Filter) setRules(services []Service) error {
 		entries[uint32(s.ID)] = entry
 	}
 	for id, entry := range entries {
-		if err := f.objs.Rules.Put(id, &entry); err != nil {
-			return fmt.Errorf("write the rules of service %d: %w", id, err)
+		if err := f.putRules(id, &entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putRules empties the buckets where other keys go into them from now on.
+func (f *Filter) putRules(id uint32, entry *onevipOvRules) error {
+	var old onevipOvRules
+	if err := f.objs.Rules.Lookup(id, &old); err != nil {
+		return fmt.Errorf("read the rules of service %d: %w", id, err)
+	}
+	if old.Key != 0 && (old.Key != entry.Key || old.Segments != entry.Segments || old.Name != entry.Name) {
+		if err := f.forgetBuckets(topology.ServiceID(id)); err != nil {
+			return err
+		}
+	}
+	if err := f.objs.Rules.Put(id, entry); err != nil {
+		return fmt.Errorf("write the rules of service %d: %w", id, err)
+	}
+	return nil
+}
+
+// dropRules is for services that are gone: another may get the id.
+func (f *Filter) dropRules(services []Service) error {
+	for id := range f.objs.Rules.MaxEntries() {
+		if slices.ContainsFunc(services, func(s Service) bool { return uint32(s.ID) == id }) {
+			continue
+		}
+		if err := f.putRules(id, &onevipOvRules{}); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -159,7 +159,8 @@ func (f *Filter) SetServices(services []Service) error {
 	if err := f.setVIPs(addrs, wanted); err != nil {
 		return err
 	}
-	return deleteOthers(f.objs.Services, func(k onevipOvServiceKey) bool { _, ok := wanted[k]; return ok })
+	err = deleteOthers(f.objs.Services, func(k onevipOvServiceKey) bool { _, ok := wanted[k]; return ok })
+	return errors.Join(err, f.dropRules(services))
 }
 
 func (f *Filter) serviceEntries(services []Service) (map[onevipOvServiceKey]onevipOvService, []netip.Addr, error) {

@@ -158,7 +158,9 @@ func (c *core) firstTable(standings []standing, totals bpf.Counts) (table []bpf.
 	known := slices.ContainsFunc(standings, func(st standing) bool { return st.exclusion == pickable })
 	for _, st := range standings {
 		if st.exclusion == pickable || !known {
-			table = append(table, bpf.Load{Node: st.node, Weight: st.weight, Active: st.active, Settled: totals.Assigned[st.node]})
+			table = append(table, bpf.Load{
+				Node: st.node, Weight: st.weight * weightScale, Active: st.active, Settled: totals.Assigned[st.node],
+			})
 		}
 	}
 	return table

@@ -5,6 +5,8 @@ package nodeagent
 import (
 	"math"
 	"time"
+
+	"github.com/onevip/onevip/scheduler"
 )
 
 const (
@@ -14,7 +16,7 @@ const (
 	rampSteps = 8
 	// weightScale makes room for the steps: the maps hold a node's weight in
 	// 64ths. topology's 1000 becomes 64000, still 16 bits.
-	weightScale = 64
+	weightScale = scheduler.WeightUnit
 )
 
 // warmth is how much of its weight a node has, 0..1. It grows while the node

@@ -41,6 +41,17 @@ static __always_inline void count_inspected(__u32 service, __u32 what)
 		(*n)++;
 }
 
+/* Not inlined, so that the object tells the enum's names. */
+static __noinline void count_outcome(__u32 service, enum outcome outcome)
+{
+	count_inspected(service, outcome);
+}
+
+static __always_inline void count_fallback(__u32 service, enum fallback why)
+{
+	count_inspected(service, OUTCOME_FALLBACK + why);
+}
+
 /* The search for one request's node: the winner of its tournament, so far. */
 struct search {
 	struct tournament t;
@@ -315,7 +326,7 @@ static __noinline __u32 pick_by_locality(struct ov_service *svc, struct ov_rules
 	if (s.t.winner >= s.t.loads->count)
 		return UNDECIDED;
 	__sync_fetch_and_add(&b->requests, 1);
-	count_inspected(id, outcome);
+	count_outcome(id, outcome);
 	return commit(&s.t);
 }
 
