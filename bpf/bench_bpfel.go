@@ -244,6 +244,18 @@ type benchOvSynKey struct {
 	Pad  uint32
 }
 
+type benchOvTally struct {
+	_         structs.HostLayout
+	Count     uint64
+	At        uint64
+	Flow      benchOvFlow
+	Seq       uint32
+	AckSeq    uint32
+	Interface uint32
+	Flags     uint8
+	Pad       [3]uint8
+}
+
 type benchOvTombstone struct {
 	_          structs.HostLayout
 	Isn        uint32

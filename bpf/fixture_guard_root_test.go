@@ -273,12 +273,12 @@ func TestFixtureGuardOfReusedTuple(t *testing.T) {
 // expectViolations looks for double owners, and nothing else.
 func (r *rig) expectViolations(t testing.TB, want uint64) {
 	t.Helper()
-	if got := r.violations(t); got["double_owner"] != want || got["stray_rst"] != 0 {
-		t.Fatalf("violations %v, want %d double owners", got, want)
+	if got := r.violations(t); got["double_owner"].Times != want || got["stray_rst"].Times != 0 {
+		t.Fatalf("violations %+v, want %d double owners", got, want)
 	}
 }
 
-func (r *rig) violations(t testing.TB) map[string]uint64 {
+func (r *rig) violations(t testing.TB) map[string]Violation {
 	t.Helper()
 	got, err := r.f.Violations()
 	if err != nil {

@@ -3,9 +3,12 @@
 package bpf
 
 import (
+	"errors"
+	"net"
 	"testing"
 
 	"github.com/gopacket/gopacket/layers"
+	"golang.org/x/sys/unix"
 )
 
 // Without the filter a foreign segment comes up, and the kernel resets it: that is
@@ -41,17 +44,38 @@ func TestFixtureStrayResetsAreCounted(t *testing.T) {
 					r.check(r.f.objs.Tombstones.Put(key, onevipOvTombstone{Isn: 1}))
 					defer func() { r.check(r.f.objs.Tombstones.Delete(key)) }()
 				}
-				before := r.violations(t)["stray_rst"]
+				before := r.violations(t)["stray_rst"].Times
 				r.write(t, f.segment(tt.port, tt.tcp))
 				if !tt.tcp.RST && r.heard(t, f.isResetFrom(tt.port)) == nil {
 					t.Fatal("the kernel sent no RST: the test tests nothing")
 				}
-				if got := r.violations(t)["stray_rst"] - before; got != tt.want {
-					t.Fatalf("%d stray RSTs, want %d", got, tt.want)
+				got := r.violations(t)["stray_rst"]
+				if got.Times-before != tt.want {
+					t.Fatalf("%d stray RSTs, want %d", got.Times-before, tt.want)
+				}
+				if tt.want == 0 {
+					return
+				}
+				want := Sight{At: got.Last.At, Flow: Flow{f.from(), f.to(tt.port)}, Seq: tt.tcp.Seq, Ack: tt.tcp.Ack, Flags: 16, Interface: got.Last.Interface}
+				if got.Last != want || got.Last.Interface == 0 || got.Last.At == 0 {
+					t.Fatalf("seen last: %+v, want %+v", got.Last, want)
 				}
 			})
 		}
 	}
+}
+
+// A client on the node itself is no other node's.
+func TestFixtureResetsOverLoAreNoStrays(t *testing.T) {
+	r := newRig(t)
+	r.trace(t, r.f.objs.OnevipResets)
+	for _, f := range families {
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(f.from())}
+		if _, err := d.Dial("tcp", f.to(quietPort).String()); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Fatalf("%s: dial: %v, want a refusal by RST", f.name, err)
+		}
+	}
+	r.expectViolations(t, 0)
 }
 
 // isResetFrom tells the RST that a port of the VIP sends.

@@ -254,6 +254,18 @@ type onevipOvSynKey struct {
 	Pad  uint32
 }
 
+type onevipOvTally struct {
+	_         structs.HostLayout
+	Count     uint64
+	At        uint64
+	Flow      onevipOvFlow
+	Seq       uint32
+	AckSeq    uint32
+	Interface uint32
+	Flags     uint8
+	Pad       [3]uint8
+}
+
 type onevipOvTombstone struct {
 	_          structs.HostLayout
 	Isn        uint32

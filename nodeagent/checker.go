@@ -14,12 +14,16 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/onevip/onevip/state"
 	"github.com/onevip/onevip/topology"
 )
 
 // checkers carry out health checks, one goroutine a service, through the local
-// listener: VIP and port, over lo.
+// listener: VIP and port, over lo. They come from the VIP: where it is not on lo they
+// fail. From another address they would leave the node, and be answered by another one's
+// server; and when the VIP came to lo meanwhile, by a RST of our own (I5).
 type checkers struct {
 	check   func(context.Context, state.Service) string // checkService
 	results chan<- event
@@ -91,6 +95,8 @@ func checkService(ctx context.Context, s state.Service) string {
 func failureWords(at netip.AddrPort, err error, timeout time.Duration) string {
 	var op *net.OpError
 	switch {
+	case errors.Is(err, errNotHere):
+		return fmt.Sprintf("%s: %s", at, errNotHere)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("%s: no answer within %s", at, timeout)
 	case errors.As(err, &op):
@@ -99,9 +105,25 @@ func failureWords(at netip.AddrPort, err error, timeout time.Duration) string {
 	return fmt.Sprintf("%s: %s", at, err)
 }
 
+// errNotHere is the failure of a check whose VIP is not on lo.
+var errNotHere = errors.New("the address is not on this node")
+
+// dialFromItself connects an address of this node to itself.
+func dialFromItself(ctx context.Context, network, address string) (net.Conn, error) {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, err
+	}
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(at.Addr(), 0))}
+	conn, err := d.DialContext(ctx, network, address)
+	if errors.Is(err, unix.EADDRNOTAVAIL) {
+		return nil, fmt.Errorf("%w: %w", errNotHere, err)
+	}
+	return conn, err
+}
+
 func checkTCP(ctx context.Context, at netip.AddrPort) error {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", at.String())
+	conn, err := dialFromItself(ctx, "tcp", at.String())
 	if err != nil {
 		return err
 	}
@@ -137,4 +159,4 @@ func checkHTTP(ctx context.Context, at netip.AddrPort, path string) error {
 }
 
 // healthTransport opens a connection for each check, and has no proxy.
-var healthTransport = &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxBody}
+var healthTransport = &http.Transport{DialContext: dialFromItself, DisableKeepAlives: true, MaxResponseHeaderBytes: maxBody}

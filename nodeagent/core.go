@@ -38,6 +38,7 @@ type core struct {
 	sequence uint64 // of the next heartbeat
 	peers    *peers
 	health   map[topology.ServiceName]*health
+	checking bool // the services are checked
 	loads    map[topology.ServiceID]*loadBook
 	counts   counts // the newest
 	told     counts // as in the last heartbeat
@@ -184,7 +185,8 @@ func (c *core) patience() time.Duration {
 	return time.Duration(c.view.Cluster.HeartbeatInterval) * time.Duration(max(1, c.view.Cluster.HeartbeatMisses))
 }
 
-// followServices makes health and loads follow the services that there are.
+// followServices makes health and loads follow the services that there are. Nothing is
+// checked before the VIPs were ever asked for: they are elsewhere.
 func (c *core) followServices(now time.Time) []action {
 	changed := false
 	ids := map[topology.ServiceID]bool{}
@@ -201,9 +203,10 @@ func (c *core) followServices(now time.Time) []action {
 	maps.DeleteFunc(c.loads, func(id topology.ServiceID, _ *loadBook) bool { return !ids[id] })
 	rules := wantConns(c.view, c.about.Name)
 	rules.paused = c.fall.down()
-	if !changed {
+	if !c.ready || !changed && c.checking {
 		return []action{watchConns{rules}}
 	}
+	c.checking = true
 	return []action{runChecks{c.services()}, watchConns{rules}}
 }
 

@@ -61,7 +61,7 @@ func (a *agent) do(ctx context.Context, act action) {
 // install brings tables into the kernel and tells core how far it came. What
 // failed is tried again by retryInstall.
 func (a *agent) install(ctx context.Context, want tables) {
-	err := a.openFilter()
+	err := a.openFilter(ctx)
 	if err == nil {
 		err = a.installer.install(want)
 	}
@@ -78,7 +78,7 @@ func (a *agent) install(ctx context.Context, want tables) {
 }
 
 // openFilter makes sure that there is a filter, and begins what works with it.
-func (a *agent) openFilter() error {
+func (a *agent) openFilter(ctx context.Context) error {
 	if a.installer.filter != nil {
 		return nil
 	}
@@ -88,6 +88,7 @@ func (a *agent) openFilter() error {
 	a.log.Info("the filter is attached")
 	a.metrics.kernel.setFilter(a.installer.filter)
 	a.begin(a.installer.filter)
+	a.step(ctx, reportDue{a.violations()}) // what is counted from now on is complained of
 	return nil
 }
 
@@ -144,7 +145,7 @@ func (a *agent) retrySuspected() {
 // before, beside the loop.
 func (a *agent) standDown(ctx context.Context, act standDown) {
 	a.want, a.installer.self = nil, bpf.Self{} // the id is void, even if it is given again
-	err := a.openFilter()
+	err := a.openFilter(ctx)
 	if err == nil {
 		err = a.installer.filter.Quiesce()
 	}

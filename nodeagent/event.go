@@ -51,7 +51,7 @@ type (
 	// loadsDue: heartbeats came in, time to look at the load tables.
 	loadsDue struct{ counts counts }
 	// reportDue: a second has passed. violations are the filter's; nil: not known.
-	reportDue struct{ violations map[string]uint64 }
+	reportDue struct{ violations map[string]bpf.Violation }
 	// stopping: the agent ends.
 	stopping struct{}
 )

@@ -31,7 +31,7 @@ type filter interface {
 	Question(bpf.Question) ([]byte, error)
 	ParseAnswer(frame []byte) (bpf.Answer, error)
 	guardFilter
-	Violations() (map[string]uint64, error)
+	Violations() (map[string]bpf.Violation, error)
 	Counts(topology.ServiceID) (bpf.Counts, error)
 	Reasons() (map[string]uint64, error)
 	Close() error

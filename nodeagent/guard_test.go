@@ -165,7 +165,7 @@ func TestViolationsAreToldOf(t *testing.T) {
 	inBubble(t, func(b *bubble) {
 		m := b.start("n1", 100)
 		b.pass(time.Second)
-		m.filter.locked(func() { m.filter.guard.tally["double_owner"] = 2 })
+		m.filter.locked(func() { m.filter.guard.tally["double_owner"] = bpf.Violation{Times: 2} })
 		b.pass(2 * time.Second)
 		if diff := cmp.Diff(map[string]uint64{"double_owner": 2}, b.view().Agents["n1"].Violations); diff != "" {
 			t.Errorf("in the record (-want +got):\n%s", diff)

@@ -153,8 +153,8 @@ func (l labels) collectGuard(ch chan<- prometheus.Metric, f filter, reasons map[
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(violationsDesc, err)
 	}
-	for invariant, n := range violations {
-		ch <- prometheus.MustNewConstMetric(violationsDesc, prometheus.CounterValue, float64(n), invariant)
+	for invariant, v := range violations {
+		ch <- prometheus.MustNewConstMetric(violationsDesc, prometheus.CounterValue, float64(v.Times), invariant)
 	}
 	guarded, err := countGuarded(f)
 	if err != nil {

@@ -17,7 +17,7 @@ type memoryGuard struct {
 	failed  []bpf.Failed
 	records map[bpf.Flow]bpf.Guarded
 	sockets map[bpf.Flow]bool // that this node would say it has
-	tally   map[string]uint64
+	tally   map[string]bpf.Violation
 }
 
 func (f *memoryFilter) SetFailed(failed []bpf.Failed) error {
@@ -75,7 +75,7 @@ func (w *memoryWire) route(packet []byte, _ netip.Addr) error {
 	return w.send(frame)
 }
 
-func (f *memoryFilter) Violations() (out map[string]uint64, err error) {
+func (f *memoryFilter) Violations() (out map[string]bpf.Violation, err error) {
 	f.locked(func() { out = maps.Clone(f.guard.tally) })
 	return out, nil
 }

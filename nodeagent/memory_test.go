@@ -70,7 +70,7 @@ var _ filter = (*memoryFilter)(nil)
 func newMemoryFilter(log *callLog) *memoryFilter {
 	return &memoryFilter{callLog: log, failureTables: newFailureTables(), loads: map[topology.ServiceID][]bpf.Load{},
 		hashes: map[topology.ServiceID][]topology.NodeID{}, counts: map[topology.ServiceID]bpf.Counts{},
-		guard: memoryGuard{records: map[bpf.Flow]bpf.Guarded{}, sockets: map[bpf.Flow]bool{}, tally: map[string]uint64{}}}
+		guard: memoryGuard{records: map[bpf.Flow]bpf.Guarded{}, sockets: map[bpf.Flow]bool{}, tally: map[string]bpf.Violation{}}}
 }
 
 func (f *memoryFilter) locked(change func()) {

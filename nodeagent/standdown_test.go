@@ -65,6 +65,25 @@ func TestAFailedNodeStandsDown(t *testing.T) {
 	none[standDown](t, s.step(reportDue{}))
 }
 
+// The VIPs of a node that was booted after its failure are not on lo yet: a check would
+// leave the node, and meet another one's server.
+func TestAFailedNodeOfAnotherBootChecksNothing(t *testing.T) {
+	s := newStory(t)
+	none[runChecks](t, s.see(failedView(7, 99)))
+	v := backView(7)
+	n1 := v.Nodes["n1"]
+	n1.Incarnation = formatIncarnation(100)
+	v.Nodes["n1"] = n1
+	out := s.see(v)
+	at := func(isIt func(action) bool) int { return slices.IndexFunc(out, isIt) }
+	installs := at(func(a action) bool { _, is := a.(install); return is })
+	checks := at(func(a action) bool { _, is := a.(runChecks); return is })
+	if installs < 0 || checks < installs {
+		t.Errorf("installs at %d, checks at %d: want both, and checks later", installs, checks)
+	}
+	none[runChecks](t, s.see(v))
+}
+
 func TestATakenBackNodeBeginsAnew(t *testing.T) {
 	s := runningStory(t)
 	s.see(failedView(7, 100))

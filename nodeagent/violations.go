@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/onevip/onevip/bpf"
 )
 
 // epochRegression is the violation that the agent itself sees, and not the programs: the
@@ -54,28 +56,30 @@ func (v *violations) all() map[string]uint64 {
 
 // take compares a reading with the one before, and says once when one grows. nil is no
 // reading.
-func (v *violations) take(read map[string]uint64) (out []action) {
+func (v *violations) take(read map[string]bpf.Violation) (out []action) {
 	if read == nil {
 		return nil
 	}
-	growing := map[string]bool{}
+	growing, counts := map[string]bool{}, map[string]uint64{}
 	for _, invariant := range slices.Sorted(maps.Keys(read)) {
-		n := read[invariant]
+		n := read[invariant].Times
+		if n > 0 {
+			counts[invariant] = n
+		}
 		if v.counts == nil || n <= v.counts[invariant] {
 			continue
 		}
 		growing[invariant] = true
 		if !v.growing[invariant] {
-			out = append(out, say{slog.LevelError, "an invariant was violated, which must never be: look at onevip events, and report it", []any{"invariant", invariant, "times", n}})
+			out = append(out, say{slog.LevelError, "an invariant was violated, which must never be: look at onevip events, and report it", []any{"invariant", invariant, "times", n, "last", read[invariant].Last.String()}})
 		}
 	}
-	v.counts, v.growing = maps.Clone(read), growing
-	maps.DeleteFunc(v.counts, func(_ string, n uint64) bool { return n == 0 })
+	v.counts, v.growing = counts, growing
 	return out
 }
 
 // violations reads the filter's counts; nil if there are none to read.
-func (a *agent) violations() map[string]uint64 {
+func (a *agent) violations() map[string]bpf.Violation {
 	if a.installer.filter == nil {
 		return nil
 	}

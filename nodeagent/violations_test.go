@@ -3,10 +3,13 @@
 package nodeagent
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/onevip/onevip/bpf"
 )
 
 func TestViolationsAreSaidWhenTheyBegin(t *testing.T) {
@@ -25,12 +28,35 @@ func TestViolationsAreSaidWhenTheyBegin(t *testing.T) {
 		{"unreadable", nil, map[string]uint64{"a": 4, "b": 1}, 0},
 		{"the other begins again", map[string]uint64{"a": 4, "b": 2}, map[string]uint64{"a": 4, "b": 2}, 1},
 	} {
-		if said := v.take(tt.read); len(said) != tt.saying {
+		if said := v.take(seen(tt.read)); len(said) != tt.saying {
 			t.Errorf("%s: said %v, want %d", tt.name, said, tt.saying)
 		}
 		if diff := cmp.Diff(tt.want, v.counts); diff != "" {
 			t.Errorf("%s: counts (-want +got):\n%s", tt.name, diff)
 		}
+	}
+}
+
+// seen is a reading of so many violations; nil of none.
+func seen(times map[string]uint64) map[string]bpf.Violation {
+	if times == nil {
+		return nil
+	}
+	out := map[string]bpf.Violation{}
+	for invariant, n := range times {
+		out[invariant] = bpf.Violation{Times: n}
+	}
+	return out
+}
+
+// What showed it is what one must know to find out why.
+func TestAViolationIsSaidWithThePacketThatShowedIt(t *testing.T) {
+	v := violations{counts: map[string]uint64{}}
+	out := v.take(map[string]bpf.Violation{"stray_rst": {Times: 1, Last: bpf.Sight{
+		Flow: flowNumber(1), Seq: 7, Ack: 9, Flags: 24, Interface: 3}}})
+	want := flowNumber(1).String() + " PSH ACK seq 7 ack 9 by interface 3"
+	if said := one[say](t, out); !slices.Contains(said.args, any(want)) {
+		t.Errorf("said %v, want it to tell of %q", said.args, want)
 	}
 }
 
@@ -67,7 +93,7 @@ func TestAnEpochThatFallsIsAViolation(t *testing.T) {
 			}
 		}
 	}
-	out := s.step(reportDue{map[string]uint64{"double_owner": 1}})
+	out := s.step(reportDue{map[string]bpf.Violation{"double_owner": {Times: 1}}})
 	want := map[string]uint64{"double_owner": 1, epochRegression: 2}
 	if diff := cmp.Diff(want, one[publish](t, out).record.Violations); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)

@@ -120,6 +120,18 @@ static __always_inline enum reason on_young(struct __sk_buff *skb, struct ov_con
 	return REASON_ADOPTED_YOUNG;
 }
 
+static __always_inline void two_owners(struct __sk_buff *skb, struct segment *seg)
+{
+	struct ov_tally *t = violated(VIOLATION_DOUBLE_OWNER, &seg->flow);
+
+	if (!t)
+		return;
+	t->seq = seg->seq;
+	t->ack_seq = seg->ack_seq;
+	t->interface = skb->ifindex;
+	t->flags = seg->ack << 4 | seg->fin;
+}
+
 /* The segment finishes a handshake: that is when the owner is known for sure. Where we
  * act, it is remembered even if we don't watch that owner: what follows would be a stray. */
 static __always_inline enum reason on_named(struct __sk_buff *skb, struct ov_config *cfg,
@@ -127,7 +139,7 @@ static __always_inline enum reason on_named(struct __sk_buff *skb, struct ov_con
 					    __u32 owner, __u32 slot, bool watch)
 {
 	if (g && g->owner != cfg->self && is_double(g, seg->seq - 1, owner))
-		violated(VIOLATION_DOUBLE_OWNER);
+		two_owners(skb, seg);
 	if (is_known(g, seg)) {
 		g->owner = owner;
 		g->isn = seg->seq - 1;

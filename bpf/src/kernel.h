@@ -257,6 +257,7 @@ struct net_device {
 
 struct sk_buff {
 	struct net_device *dev;
+	int skb_iif;
 	__u16 transport_header;
 	__u16 network_header;
 	unsigned char *head;

@@ -94,7 +94,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 8);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct ov_tally);
 } tally SEC(".maps");
 
 /* (*) OUTCOME_ROOM entries a service, per CPU: how requests found their owner. */

@@ -8,6 +8,8 @@
 
 #include "sockets.h"
 
+#define LO_INDEX 1 /* in every network namespace */
+
 /* A packet that got as far as a socket has lost its device. */
 static __always_inline bool is_of_our_net(const struct sock *sk, const struct sk_buff *skb)
 {
@@ -43,19 +45,35 @@ static __always_inline bool flow_of_packet(const struct sk_buff *skb, struct ov_
 	return true;
 }
 
+static __always_inline void stray_reset(const struct sk_buff *skb, const struct ov_flow *f)
+{
+	struct ov_tally *t = violated(VIOLATION_STRAY_RST, f);
+	struct tcphdr h;
+
+	if (!t)
+		return;
+	t->interface = BPF_CORE_READ(skb, skb_iif);
+	if (bpf_probe_read_kernel(&h, sizeof(h), BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, transport_header)))
+		return;
+	t->seq = bpf_ntohl(h.seq);
+	t->ack_seq = bpf_ntohl(h.ack_seq);
+	t->flags = h.ack << 4 | h.psh << 3 | h.syn << 1 | h.fin;
+}
+
 /* The kernel answers skb with a RST; without skb it ends a connection of its own. A
- * tombstone says that the client's connection was here. */
+ * tombstone says that the client's connection was here. What comes over lo is the
+ * node's own, and passes no filter. */
 static __always_inline void on_reset(const struct sock *sk, const struct sk_buff *skb)
 {
 	struct ov_flow flow;
 
 	if (!skb || (sk && sk->__sk_common.skc_state != TCP_LISTEN))
 		return;
-	if (!is_of_our_net(sk, skb) || !flow_of_packet(skb, &flow))
+	if (!is_of_our_net(sk, skb) || BPF_CORE_READ(skb, skb_iif) == LO_INDEX)
 		return;
-	if (is_local(&flow) || !service_of(&flow) || bpf_map_lookup_elem(&tombstones, &flow))
+	if (!flow_of_packet(skb, &flow) || !service_of(&flow) || bpf_map_lookup_elem(&tombstones, &flow))
 		return;
-	violated(VIOLATION_STRAY_RST);
+	stray_reset(skb, &flow);
 }
 
 #endif

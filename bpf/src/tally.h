@@ -14,13 +14,19 @@ enum violation {
 	VIOLATION_COUNT,
 };
 
-static __always_inline void violated(enum violation what)
+/* Counts, and gives the place for what was seen of the packet. */
+static __always_inline struct ov_tally *violated(enum violation what, const struct ov_flow *f)
 {
 	__u32 key = what;
-	__u64 *n = bpf_map_lookup_elem(&tally, &key);
+	struct ov_tally *t = bpf_map_lookup_elem(&tally, &key);
 
-	if (n)
-		(*n)++;
+	if (!t)
+		return NULL;
+	t->count++;
+	t->at = bpf_ktime_get_ns();
+	t->flow = *f;
+	t->seq = t->ack_seq = t->interface = t->flags = 0;
+	return t;
 }
 
 /* A client that acknowledged `owner` in this handshake has acknowledged another. A
@@ -39,7 +45,7 @@ static __always_inline void is_ours(const struct ov_flow *f, __u32 isn)
 	if (!g || !cfg)
 		return;
 	if (is_double(g, isn, cfg->self) && !acts_for(cfg, g->owner, slot_of(flow_hash(f))))
-		violated(VIOLATION_DOUBLE_OWNER);
+		violated(VIOLATION_DOUBLE_OWNER, f);
 	bpf_map_delete_elem(&guarded, f);
 }
 

@@ -336,6 +336,18 @@ struct ov_failed {
 	__u8 acts[NODE_COUNT][SLOT_COUNT / 8];
 };
 
+/* How often an invariant was seen broken, and what showed it last: the client's packet. */
+struct ov_tally {
+	__u64 count;
+	__u64 at; /* CLOCK_MONOTONIC, in nanoseconds */
+	struct ov_flow flow;
+	__u32 seq;
+	__u32 ack_seq;
+	__u32 interface; /* that it came by; 0: not known */
+	__u8 flags; /* as in the TCP header: FIN is 1, ACK is 16 */
+	__u8 pad[3];
+};
+
 /* Put on a socket whose tuple saw a SYN: the ISN of the client's new attempt. */
 struct ov_mark {
 	__u32 isn;
