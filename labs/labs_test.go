@@ -132,13 +132,13 @@ func TestQuickstartContract(t *testing.T) {
 	}
 }
 
-func clusterOf(t *testing.T, s source) topology.Cluster {
+func clusterOf(t *testing.T, s source, overrides ...topology.Override) topology.Cluster {
 	t.Helper()
 	data, err := fs.ReadFile(s.files, "cluster.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cluster, err := topology.Parse("cluster.yaml", data)
+	cluster, err := topology.Parse("cluster.yaml", data, overrides...)
 	if err != nil {
 		t.Fatal(err)
 	}
