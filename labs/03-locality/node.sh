@@ -14,5 +14,5 @@ sh "$1" &
 
 # Who measures reads each node's counts at the node's own address.
 own=$(ip -o -4 addr show dev eth0 | awk '{ sub("/.*", "", $4); print $4; exit }')
-onevip lab origin --node "${ONEVIP_HOST:-$(hostname)}" --listen :80,:81,:82 --control "$own:9080" $ORIGIN &
+onevip lab origin --node "${ONEVIP_HOST:-$(hostname)}" --listen :80,:81,:82,:83 --control "$own:9080" $ORIGIN &
 wait

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -68,13 +69,15 @@ func New(o Options) (*Origin, error) {
 // Close ends the reads that go on; who waits for one gets an error.
 func (o *Origin) Close() { o.cache.close() }
 
-// Handler is what clients see: the files, /whoami, /origin/stats.
+// Handler is what clients see: the files, /whoami, /origin/stats, and /echo/, which
+// gives back what it is sent.
 func (o *Origin) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", o.sayHello)
 	mux.HandleFunc("GET /whoami", o.sayName)
 	mux.HandleFunc("GET /origin/stats", o.sayStats)
 	mux.HandleFunc("GET /download/", o.serveFile)
+	mux.HandleFunc("POST /echo/", sayAgain)
 	return o.named(mux)
 }
 
@@ -103,6 +106,19 @@ func (o *Origin) sayHello(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (o *Origin) sayName(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, o.options.Node) }
+
+// mostEchoed bounds what is kept of a request until it is said again.
+const mostEchoed = 1 << 20
+
+func sayAgain(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostEchoed))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	_, _ = w.Write(body) // who went away does not want to know
+}
 
 func (o *Origin) sayStats(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")

@@ -122,6 +122,19 @@ func TestAnswers(t *testing.T) {
 	})
 }
 
+func TestEcho(t *testing.T) {
+	with(t, func(t *testing.T, o *Origin) {
+		for _, tt := range []struct{ bytes, status int }{{0, 200}, {mostEchoed, 200}, {mostEchoed + 1, 413}} {
+			sent := strings.Repeat("x", tt.bytes)
+			w := httptest.NewRecorder()
+			o.Handler().ServeHTTP(w, httptest.NewRequest("POST", "/echo/any/path", strings.NewReader(sent)))
+			if w.Code != tt.status || w.Code == 200 && w.Body.String() != sent {
+				t.Errorf("%d bytes: status %d, %d came back", tt.bytes, w.Code, w.Body.Len())
+			}
+		}
+	})
+}
+
 func TestStats(t *testing.T) {
 	with(t, func(t *testing.T, o *Origin) {
 		f := o.options.Files.Files()[3]
