@@ -78,7 +78,7 @@ func (f *benchLocalityFlags) register(cmd *cobra.Command) {
 	flags.IntVar(&b.Pairs, "pairs", 500, "pairs of requests that compare layer 7 with layer 4; 0 leaves them out")
 	flags.Float64Var(&b.Load.Rate, "rate", 60, "downloads begun per second")
 	flags.Float64Var(&b.Load.Line, "line", 100_000, "bytes per second of each client's line")
-	flags.DurationVar(&b.Load.Warm, "warm", 10*time.Second, "how long downloads do not count")
+	flags.DurationVar(&b.Load.Warm, "warm", 15*time.Second, "how long downloads do not count")
 	flags.DurationVar(&b.Load.For, "for", time.Minute, "how long they do")
 	flags.Uint64Var(&b.Load.Seed, "seed", 1, "of what is asked for, and when")
 	flags.TextVar(&b.Load.Files, "files", workload.Default, "the set of files")
@@ -91,11 +91,12 @@ func (f *benchLocalityFlags) register(cmd *cobra.Command) {
 // quicken changes what the user did not set.
 func (f *benchLocalityFlags) quicken(set func(flag string) bool) {
 	load := &f.bench.Load
-	load.Primed = false
 	for flag, change := range map[string]func(){
+		"files": func() { load.Files.Directories = 16 },
+		"cache": func() { f.cache = "9MiB" },
+		"line":  func() { load.Line = 300_000 },
 		"warm":  func() { load.Warm = 3 * time.Second },
 		"for":   func() { load.For = 8 * time.Second },
-		"line":  func() { load.Line = 300_000 },
 		"pairs": func() { f.bench.Pairs = 100 },
 	} {
 		if !set(flag) {

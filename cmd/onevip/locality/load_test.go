@@ -3,11 +3,14 @@
 package locality
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -108,6 +111,46 @@ func TestPrime(t *testing.T) {
 	load.VIP = netip.AddrPortFrom(load.VIP.Addr(), 1)
 	if _, err := load.Run(context.Background(), func() {}); err == nil {
 		t.Error("priming with no server there is well")
+	}
+}
+
+// What the bench sends to the client host is what its clients do.
+func TestJob(t *testing.T) {
+	spec := workload.Spec{Directories: 1, Scale: 1e-4}
+	server := startServer(t, newSet(t, spec), "")
+	vip, from := netip.MustParseAddrPort(server.Listener.Addr().String()), netip.MustParseAddr("127.0.0.1")
+	do := func(job Job, into any) string {
+		t.Helper()
+		text, err := json.Marshal(job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out, said bytes.Buffer
+		if err := DoJob(context.Background(), bytes.NewReader(text), &out, &said); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(out.Bytes(), into); err != nil {
+			t.Fatal(err)
+		}
+		return said.String()
+	}
+	var trace Trace
+	load := Load{VIP: vip, From: from, Froms: 1, Line: 1e6, Rate: 100, For: 100 * time.Millisecond, Files: spec}
+	if said := do(Job{Load: &load}, &trace); len(trace.Downloads) == 0 || said != CountingLine+"\n" {
+		t.Errorf("%d downloads, it said %q", len(trace.Downloads), said)
+	}
+	var pairs []Pair
+	do(Job{Pairs: &Pairs{Layer7: vip, Layer4: vip, From: from, Froms: 1, Count: 3, Path: "/download/dir00000/0-0"}}, &pairs)
+	for i, p := range pairs {
+		if p.Layer7 <= 0 || p.Layer4 <= 0 {
+			t.Errorf("pair %d: %+v", i, p)
+		}
+	}
+	if len(pairs) != 3 {
+		t.Errorf("%d pairs", len(pairs))
+	}
+	if err := DoJob(context.Background(), strings.NewReader("{}"), io.Discard, io.Discard); err == nil {
+		t.Error("nothing was done, and that is well")
 	}
 }
 

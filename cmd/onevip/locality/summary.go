@@ -36,7 +36,9 @@ type Summary struct {
 	Rounds    int `json:"rounds"`
 	Downloads int `json:"downloads"`
 	// Slow counts those below Tolerable of the line's rate; those that failed too.
-	Slow      int              `json:"slow_downloads"`
+	Slow int `json:"slow_downloads"`
+	// SlowHits are those of them whose file was in the cache: what the machine itself adds.
+	SlowHits  int              `json:"slow_hits"`
 	Failed    int              `json:"failed"`
 	HitRatio  float64          `json:"hit_ratio"` // of downloads
 	ByteRatio float64          `json:"byte_hit_ratio"`
@@ -124,6 +126,9 @@ func (c *counter) add(s *Summary, d Download) {
 	s.Nodes[d.Node] = share
 	c.bytes += d.Bytes
 	if d.Hit {
+		if d.Slow(c.line) {
+			s.SlowHits++
+		}
 		c.hits[d.Node]++
 		c.hitBytes += d.Bytes
 	}
