@@ -149,7 +149,7 @@ func (g *guard) do(ctx context.Context, act guardAction) {
 		})
 	case deleteConns:
 		g.inBackground(ctx, func(ctx context.Context) guardEvent {
-			return connsDeleted{act.epoch, act.conns, g.store.DeleteConns(ctx, act.conns)}
+			return connsDeleted{act.epoch, act.conns, g.store.DropConns(ctx, act.conns)}
 		})
 	case countStray:
 		g.metrics.strays.WithLabelValues(string(act.as)).Inc()

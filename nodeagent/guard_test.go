@@ -161,6 +161,30 @@ func TestNothingIsCondemnedUnlooked(t *testing.T) {
 	}
 }
 
+// While a guard forgets what a node left behind, the node may be back with a client that
+// uses its port again.
+func TestAGuardForgetsNothingThatIsWrittenAnew(t *testing.T) {
+	store := state.NewMemory()
+	g := newGuard(Config{Store: store}, parts{core: &core{}}, newMetrics())
+	flow := flowNumber(1)
+	dead := state.Conn{Node: "n3", Service: "web", Client: flow.Client, VIP: flow.VIP, Since: time.Unix(100, 0).UTC()}
+	anew := dead
+	anew.Since = anew.Since.Add(time.Minute)
+	for _, stands := range []state.Conn{dead, anew} {
+		if err := store.PutConns(t.Context(), []state.Conn{stands}); err != nil {
+			t.Fatal(err)
+		}
+		g.do(t.Context(), deleteConns{7, []state.Conn{dead}})
+		if ev := (<-g.results).(connsDeleted); ev.err != nil {
+			t.Fatal(ev.err)
+		}
+		left, err := store.Conns(t.Context(), "n3", 0)
+		if err != nil || len(left) > 0 != (stands == anew) {
+			t.Errorf("of a connection since %v, %v is left, error %v", stands.Since, left, err)
+		}
+	}
+}
+
 func TestViolationsAreToldOf(t *testing.T) {
 	inBubble(t, func(b *bubble) {
 		m := b.start("n1", 100)

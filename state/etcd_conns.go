@@ -16,7 +16,7 @@ const connsPage = 2000
 
 // PutConns is Store.PutConns.
 func (e *Etcd) PutConns(ctx context.Context, conns []Conn) error {
-	return e.writeConns(ctx, "write connections", conns, func(key string, conn Conn) (clientv3.Op, error) {
+	return e.writeConns(ctx, "write connections", conns, MaxBatch, func(key string, conn Conn) (clientv3.Op, error) {
 		value, err := encode(conn)
 		return clientv3.OpPut(key, string(value)), err
 	})
@@ -24,13 +24,23 @@ func (e *Etcd) PutConns(ctx context.Context, conns []Conn) error {
 
 // DeleteConns is Store.DeleteConns.
 func (e *Etcd) DeleteConns(ctx context.Context, conns []Conn) error {
-	return e.writeConns(ctx, "delete connections", conns, func(key string, _ Conn) (clientv3.Op, error) {
+	return e.writeConns(ctx, "delete connections", conns, MaxBatch, func(key string, _ Conn) (clientv3.Op, error) {
 		return clientv3.OpDelete(key), nil
 	})
 }
 
-func (e *Etcd) writeConns(ctx context.Context, doing string, conns []Conn, op func(string, Conn) (clientv3.Op, error)) error {
-	for batch := range slices.Chunk(conns, MaxBatch) {
+// DropConns is Store.DropConns. etcd counts what is inside of an inner transaction on
+// top of the operations around it.
+func (e *Etcd) DropConns(ctx context.Context, conns []Conn) error {
+	return e.writeConns(ctx, "drop connections", conns, MaxBatch-1, func(key string, conn Conn) (clientv3.Op, error) {
+		value, err := encode(conn)
+		same := clientv3.Compare(clientv3.Value(key), "=", string(value))
+		return clientv3.OpTxn([]clientv3.Cmp{same}, []clientv3.Op{clientv3.OpDelete(key)}, nil), err
+	})
+}
+
+func (e *Etcd) writeConns(ctx context.Context, doing string, conns []Conn, atOnce int, op func(string, Conn) (clientv3.Op, error)) error {
+	for batch := range slices.Chunk(conns, atOnce) {
 		ops, err := connOps(e.cluster, batch, op)
 		if err != nil {
 			return fmt.Errorf("%s: %w", doing, err)

@@ -3,6 +3,7 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -13,15 +14,24 @@ import (
 
 // PutConns is Store.PutConns.
 func (m *Memory) PutConns(ctx context.Context, conns []Conn) error {
-	return m.writeConns(ctx, conns, false)
+	return m.writeConns(ctx, conns, func(key string, value []byte) { m.set(key, value) })
 }
 
 // DeleteConns is Store.DeleteConns.
 func (m *Memory) DeleteConns(ctx context.Context, conns []Conn) error {
-	return m.writeConns(ctx, conns, true)
+	return m.writeConns(ctx, conns, func(key string, _ []byte) { m.set(key, nil) })
 }
 
-func (m *Memory) writeConns(ctx context.Context, conns []Conn, gone bool) error {
+// DropConns is Store.DropConns.
+func (m *Memory) DropConns(ctx context.Context, conns []Conn) error {
+	return m.writeConns(ctx, conns, func(key string, value []byte) {
+		if bytes.Equal(m.items[key].value, value) {
+			m.set(key, nil)
+		}
+	})
+}
+
+func (m *Memory) writeConns(ctx context.Context, conns []Conn, write func(key string, value []byte)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := errors.Join(ctx.Err(), m.outage); err != nil {
@@ -33,10 +43,7 @@ func (m *Memory) writeConns(ctx context.Context, conns []Conn, gone bool) error 
 		if err != nil {
 			return err
 		}
-		if gone {
-			value = nil
-		}
-		m.set(key, value)
+		write(key, value)
 	}
 	return nil
 }

@@ -80,6 +80,9 @@ type Store interface {
 	// MaxBatch. After an error a part may be written; doing it again is safe.
 	PutConns(ctx context.Context, conns []Conn) error
 	DeleteConns(ctx context.Context, conns []Conn) error
+	// DropConns deletes those that still stand as they are given, as Conns read them:
+	// what their node has written since is of another life of it, and stays.
+	DropConns(ctx context.Context, conns []Conn) error
 	// PutLocalities writes sets of buckets, each where nothing newer stands by its
 	// Changed; one without nodes, which is its home alone, deletes what stands
 	// there. What is not written is no error: the View has what won. After an

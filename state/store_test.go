@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -308,6 +309,20 @@ func testConns(t *testing.T, w world) {
 	if got, err := w.Conns(t.Context(), "n2", 1); err != nil || len(got) != 1 || got[0] != stamp(sampleConn("n2", 1000)) {
 		t.Errorf("first connection %v, error %v", got, err)
 	}
+	// A guard forgets what a dead node left, not what the node has written since.
+	left, err := w.Conns(t.Context(), "n1", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	anew := sampleConn("n1", 1007)
+	anew.Since = anew.Since.Add(time.Nanosecond)
+	if err := errors.Join(w.PutConns(t.Context(), []Conn{anew}), w.DropConns(t.Context(), left)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.Conns(t.Context(), "n1", 0); err != nil || len(got) != 1 || got[0] != stamp(anew) {
+		t.Errorf("left of n1: %v, error %v, want the one that was written since", got, err)
+	}
+	count("n2", 0, 300)
 	if err := w.DeleteConns(t.Context(), conns); err != nil {
 		t.Fatal(err)
 	}
