@@ -173,6 +173,34 @@ type onevipOvLoads struct {
 	Generation uint64
 }
 
+type onevipOvLook struct {
+	_     structs.HostLayout
+	Bytes [2056]uint8
+	At    uint32
+	Len   uint32
+	Cut   uint32
+	Pad   uint32
+	Host  struct {
+		_   structs.HostLayout
+		At  uint32
+		Len uint32
+	}
+	Path struct {
+		_   structs.HostLayout
+		At  uint32
+		Len uint32
+	}
+	Sip struct {
+		_  structs.HostLayout
+		V0 uint64
+		V1 uint64
+		V2 uint64
+		V3 uint64
+	}
+	Rest   uint64
+	Hashed uint64
+}
+
 type onevipOvMark struct {
 	_      structs.HostLayout
 	Isn    uint32
@@ -218,6 +246,11 @@ type onevipOvRules struct {
 	NameLen  uint32
 	Pad      uint32
 	Name     [32]uint8
+}
+
+type onevipOvSample struct {
+	_    structs.HostLayout
+	Text [48]uint8
 }
 
 type onevipOvService struct {
@@ -321,11 +354,13 @@ const (
 	onevipMapInspected      = "inspected"
 	onevipMapLoads          = "loads"
 	onevipMapLocalities     = "localities"
+	onevipMapLooks          = "looks"
 	onevipMapMarks          = "marks"
 	onevipMapMembers        = "members"
 	onevipMapNotices        = "notices"
 	onevipMapReasons        = "reasons"
 	onevipMapRules          = "rules"
+	onevipMapSamples        = "samples"
 	onevipMapServices       = "services"
 	onevipMapSlots          = "slots"
 	onevipMapSourceHash     = "source_hash"
@@ -410,11 +445,13 @@ type onevipMapSpecs struct {
 	Inspected  *ebpf.MapSpec `ebpf:"inspected"`
 	Loads      *ebpf.MapSpec `ebpf:"loads"`
 	Localities *ebpf.MapSpec `ebpf:"localities"`
+	Looks      *ebpf.MapSpec `ebpf:"looks"`
 	Marks      *ebpf.MapSpec `ebpf:"marks"`
 	Members    *ebpf.MapSpec `ebpf:"members"`
 	Notices    *ebpf.MapSpec `ebpf:"notices"`
 	Reasons    *ebpf.MapSpec `ebpf:"reasons"`
 	Rules      *ebpf.MapSpec `ebpf:"rules"`
+	Samples    *ebpf.MapSpec `ebpf:"samples"`
 	Services   *ebpf.MapSpec `ebpf:"services"`
 	Slots      *ebpf.MapSpec `ebpf:"slots"`
 	SourceHash *ebpf.MapSpec `ebpf:"source_hash"`
@@ -469,11 +506,13 @@ type onevipMaps struct {
 	Inspected  *ebpf.Map `ebpf:"inspected"`
 	Loads      *ebpf.Map `ebpf:"loads"`
 	Localities *ebpf.Map `ebpf:"localities"`
+	Looks      *ebpf.Map `ebpf:"looks"`
 	Marks      *ebpf.Map `ebpf:"marks"`
 	Members    *ebpf.Map `ebpf:"members"`
 	Notices    *ebpf.Map `ebpf:"notices"`
 	Reasons    *ebpf.Map `ebpf:"reasons"`
 	Rules      *ebpf.Map `ebpf:"rules"`
+	Samples    *ebpf.Map `ebpf:"samples"`
 	Services   *ebpf.Map `ebpf:"services"`
 	Slots      *ebpf.Map `ebpf:"slots"`
 	SourceHash *ebpf.Map `ebpf:"source_hash"`
@@ -503,11 +542,13 @@ func (m *onevipMaps) Close() error {
 		m.Inspected,
 		m.Loads,
 		m.Localities,
+		m.Looks,
 		m.Marks,
 		m.Members,
 		m.Notices,
 		m.Reasons,
 		m.Rules,
+		m.Samples,
 		m.Services,
 		m.Slots,
 		m.SourceHash,

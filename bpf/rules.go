@@ -3,6 +3,7 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -73,7 +74,7 @@ func (f *Filter) putRules(id uint32, entry *onevipOvRules) error {
 		return fmt.Errorf("read the rules of service %d: %w", id, err)
 	}
 	if old.Key != 0 && (old.Key != entry.Key || old.Segments != entry.Segments || old.Name != entry.Name) {
-		if err := f.forgetBuckets(topology.ServiceID(id)); err != nil {
+		if err := errors.Join(f.forgetBuckets(topology.ServiceID(id)), f.forgetSamples(id)); err != nil {
 			return err
 		}
 	}

@@ -18,3 +18,12 @@ var goldenBuckets = map[string]uint16{
 	"fd77::1:1":      102,
 	"2001:db8::ffff": 774,
 }
+
+// Likewise.
+var goldenKeys = map[string]uint64{
+	"/":                           0xe0b5e06af24f40f2,
+	"/index.html":                 0x93ef910c350d75b1,
+	"/1234567":                    0x2442928ec2d73432,
+	"/12345678":                   0x5f137e15d71e0e0a,
+	"/images/2026/11/29/logo.png": 0x7f5856243c9cc05e,
+}

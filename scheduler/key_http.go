@@ -32,30 +32,27 @@ func (l looked) method() (method string, target int, why Fallback) {
 	return string(l.data[:end]), end + 1, Inspected
 }
 
-// shortest is what stands at least where a target begins: "/ HTTP/1.1" is longer.
-const shortest = 8
-
 // target takes the request's target apart. host is there only in the absolute form
 // (RFC 9112, 3.2); end is where the path does.
 func (l looked) target(method string, at, segments int) (host, path string, end int, why Fallback) {
-	if method == "CONNECT" {
+	switch {
+	case method == "CONNECT":
 		return "", "", 0, FallbackNoKey
-	}
-	if !l.has(at, shortest) {
-		return "", "", 0, l.cut
-	}
-	switch start := string(l.data[at : at+shortest]); {
-	case start[0] == '/':
+	case l.has(at, 1) && l.data[at] == '/':
 		path, end, why = l.path(at, segments)
 		return "", path, end, why
+	case !l.has(at, len("https://")): // in a whole request there is more
+		return "", "", 0, l.cut
+	}
+	switch start := lower(string(l.data[at : at+8])); {
 	case start[:2] == "* ":
 		if why = l.version(at + 2); why == Inspected {
 			why = FallbackNoKey
 		}
 		return "", "", 0, why
-	case lower(start[:7]) == "http://":
+	case start[:7] == "http://":
 		return l.absolute(at+7, segments)
-	case lower(start) == "https://":
+	case start == "https://":
 		return l.absolute(at+8, segments)
 	}
 	return "", "", 0, FallbackNotHTTP

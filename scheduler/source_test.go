@@ -23,6 +23,7 @@ func TestKeysSpellTheirName(t *testing.T) {
 	}{
 		{SourceKey0, SourceKey1, "onevip source v1"},
 		{tableKey0, tableKey1, "onevip tables v1"},
+		{KeyKey0, KeyKey1, "onevip reqkey v1"},
 	}
 	for _, tt := range tests {
 		var key bytes.Buffer

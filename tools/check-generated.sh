@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 kept=$(mktemp -d)
-generated() { find bpf \( -name '*_bpfel.go' -o -name '*_bpfel.o' \) | sort; }
+generated() { find bpf \( -name '*_bpfel*.go' -o -name '*_bpfel*.o' \) | sort; }
 restore() {
   for file in $(generated); do cp -p "$kept/$file" "$file" 2>/dev/null || rm -f "$file"; done
   rm -rf "$kept"

@@ -148,6 +148,24 @@ struct {
 	__type(value, struct ov_bucket);
 } localities SEC(".maps");
 
+/* Where inspect() looks at a payload, which is too large for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ov_look);
+} looks SEC(".maps");
+
+/* By service * LOCALITY_BUCKETS + bucket: the first key that was seen in it. Takes
+ * memory only as it fills. Full: further buckets have no sample to show. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct ov_sample);
+} samples SEC(".maps");
+
 /* (*) Connections whose owner this node decided, as their inspector. Full: the oldest is
  * forgotten; if its first segment comes once more, it is decided anew, perhaps for
  * another owner. */

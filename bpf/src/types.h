@@ -8,6 +8,8 @@
 #ifndef ONEVIP_TYPES_H
 #define ONEVIP_TYPES_H
 
+#include "siphash.h"
+
 #define SLOT_COUNT 1024
 #define NODE_COUNT 256	  /* node ids are a byte; 0 and 255 are nobody */
 #define INLINE_VIPS 8	  /* VIPs per family that are compared without a map */
@@ -75,6 +77,35 @@ struct ov_rules {
 	__u32 name_len; /* of KEY_HEADER */
 	__u32 pad;
 	__u8 name[MAX_HEADER_NAME]; /* in lower case */
+};
+
+#define LOOKED_AT 2048	/* bytes of a first request, at most; a power of two */
+#define SAMPLE_SIZE 48	/* of a key's text */
+
+struct ov_span {
+	__u32 at;
+	__u32 len;
+};
+
+/* A first request, as far as it is looked at: where we are in it, and where its key
+ * stands, which is the host in lower case and then the path; either may be empty. In a
+ * map also because the verifier then takes all of it for unknown, as it is, and does
+ * not follow each length of a word by itself. */
+struct ov_look {
+	__u8 bytes[LOOKED_AT + 8]; /* words are read at any place */
+	__u32 at;
+	__u32 len; /* at most LOOKED_AT */
+	__u32 cut; /* enum fallback: what it means if that ends too early */
+	__u32 pad;
+	struct ov_span host;
+	struct ov_span path;
+	struct sip sip; /* of the key, up to hashed bytes of it */
+	__u64 rest;	/* the last hashed % 8 */
+	__u64 hashed;
+};
+
+struct ov_sample {
+	__u8 text[SAMPLE_SIZE]; /* printable; zeros behind it */
 };
 
 /* The nodes that a bucket of keys has got beside its home or in its stead. */
