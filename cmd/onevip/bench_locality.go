@@ -81,7 +81,7 @@ func (f *benchLocalityFlags) register(cmd *cobra.Command) {
 	flags.DurationVar(&b.Load.Warm, "warm", 15*time.Second, "how long downloads do not count")
 	flags.DurationVar(&b.Load.For, "for", time.Minute, "how long they do")
 	flags.Uint64Var(&b.Load.Seed, "seed", 1, "of what is asked for, and when")
-	flags.TextVar(&b.Load.Files, "files", workload.Default, "the set of files")
+	flags.TextVar(&b.Load.Files, "files", workload.Default, "the `set` of files")
 	flags.StringVar(&f.cache, "cache", "36MiB", "bytes of files that each server holds")
 	flags.StringVar(&f.disk, "disk", "1.5MiB", "bytes per second that each server's disk reads")
 	flags.DurationVar(&b.Storage.Seek, "seek", 8*time.Millisecond, "what each read of a file takes besides")

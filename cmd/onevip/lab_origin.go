@@ -49,7 +49,7 @@ func labOriginCommand(e *env) *cobra.Command {
 	flags.StringSliceVar(&f.listen, "listen", []string{":8080"}, "addresses for clients, both families where only a port is given")
 	flags.StringVar(&f.control, "control", "", "an address for who measures: stats, and flush")
 	flags.StringVar(&f.options.Node, "node", name, "what it calls itself")
-	flags.TextVar(&f.files, "files", workload.Default, "which files")
+	flags.TextVar(&f.files, "files", workload.Default, "`set` of files that it serves")
 	flags.StringVar(&f.cache, "cache", humanize.IBytes(uint64(preset.Cache)), "bytes of files that it holds")
 	flags.StringVar(&f.disk, "disk", humanize.IBytes(uint64(preset.Disk)), "bytes a second that it reads")
 	flags.DurationVar(&f.options.Seek, "seek", preset.Seek, "what each read of a file takes besides")
