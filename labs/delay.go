@@ -21,7 +21,8 @@ import (
 // pass. The process ends with the fault.
 
 // DelayerWords are the arguments that make the binary of a lab's hosts hold
-// frames back, before interface, tap and delay. Delayer does it.
+// frames back, before interface, tap, delay, and for Shuffler a share. Delayer or
+// Shuffler does it.
 var DelayerWords = []string{"lab", "delay"}
 
 // tapName is the tap of a delay.
@@ -33,6 +34,9 @@ func (p Process) isDelayer() bool { return p.hasWords(DelayerWords...) }
 func addDelay(r *Running, h *Host, s step) error {
 	argv := append([]string{filepath.Join(r.Dir(), "bin", "onevip")}, DelayerWords...)
 	argv = append(argv, s.Link, s.tapName(), s.Delay.String())
+	if s.Twice > 0 {
+		argv = append(argv, fmt.Sprint(s.Twice))
+	}
 	cmd, err := h.startDetached(context.Background(), argv)
 	if err != nil {
 		return err

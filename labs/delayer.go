@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"time"
 
@@ -29,6 +30,38 @@ type late struct {
 // Delayer makes a tap and sends on by an interface whatever the tap gets, each
 // frame after the delay, until ctx ends. It is what addDelay starts.
 func Delayer(ctx context.Context, by, tapName string, delay time.Duration) error {
+	held := make(chan late, mostLate)
+	return sendOn(ctx, by, tapName, func(out int) func([]byte) {
+		go sendLate(out, held)
+		return func(frame []byte) {
+			select {
+			case held <- late{frame, time.Now().Add(delay)}:
+			default: // full: lost, as in any queue
+			}
+		}
+	})
+}
+
+// Shuffler is like Delayer, but each frame is late by a part of the delay at
+// random, so that frames overtake each other, and of twice, a share, each is sent
+// a second time.
+func Shuffler(ctx context.Context, by, tapName string, delay time.Duration, twice float64) error {
+	return sendOn(ctx, by, tapName, func(out int) func([]byte) {
+		return func(frame []byte) {
+			times := 1
+			if rand.Float64() < twice {
+				times = 2
+			}
+			for range times {
+				time.AfterFunc(rand.N(delay), func() { _, _ = unix.Write(out, frame) })
+			}
+		}
+	})
+}
+
+// sendOn makes a tap and gives each frame that it gets to a function, which may
+// keep it; start is told the packet socket to send by.
+func sendOn(ctx context.Context, by, tapName string, start func(out int) func(frame []byte)) error {
 	out, err := openSender(by)
 	if err != nil {
 		return err
@@ -39,18 +72,14 @@ func Delayer(ctx context.Context, by, tapName string, delay time.Duration) error
 		return err
 	}
 	context.AfterFunc(ctx, func() { _ = tap.Close() }) // ends the reading
-	held := make(chan late, mostLate)
-	go sendLate(out, held)
+	take := start(out)
 	buffer := make([]byte, mostFrame)
 	for {
 		n, err := tap.Read(buffer)
 		if err != nil {
 			return errors.Join(ctx.Err(), fmt.Errorf("read %s: %w", tapName, err))
 		}
-		select {
-		case held <- late{append([]byte(nil), buffer[:n]...), time.Now().Add(delay)}:
-		default: // full: lost, as in any queue
-		}
+		take(append([]byte(nil), buffer[:n]...))
 	}
 }
 

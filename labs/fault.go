@@ -23,15 +23,16 @@ var (
 type FaultOptions struct {
 	For   time.Duration // heal after this; 0: when asked to, or at once if the kind is momentary
 	From  string        // partition: the other host, or the role of others (their label onevip.role)
-	Link  string        // link-down, slow, loss, copy-loss: the host's interface; empty: its first in the lab's file
-	Delay time.Duration // slow; 0: DefaultDelay
-	Loss  float64       // loss, copy-loss: the share of frames, above 0 and up to 1; 0: DefaultLoss
+	Link  string        // link-down, slow, shuffle, loss, copy-loss: the host's interface; empty: its first in the lab's file
+	Delay time.Duration // slow, shuffle; 0: DefaultDelay, DefaultShuffle
+	Loss  float64       // loss, copy-loss, shuffle: the share of frames, above 0 and up to 1; 0: DefaultLoss
 }
 
 // What a fault does if its options don't say.
 const (
-	DefaultDelay = 2 * time.Second
-	DefaultLoss  = 0.1
+	DefaultDelay   = 2 * time.Second
+	DefaultShuffle = 2 * time.Millisecond
+	DefaultLoss    = 0.1
 )
 
 // ActiveFault is a fault that was injected and not healed. It is written to

@@ -20,6 +20,7 @@ const (
 	LinkDown       FaultKind = "link-down"
 	Partition      FaultKind = "partition"
 	Slow           FaultKind = "slow"
+	Shuffle        FaultKind = "shuffle"
 	Loss           FaultKind = "loss"
 	CopyLoss       FaultKind = "copy-loss"
 	AgentKill      FaultKind = "agent-kill"
@@ -46,6 +47,7 @@ var kindRows = []kindRow{
 	{LinkDown, "the carrier is lost, at the switch's port too", false, false, "link", planner.linkDown},
 	{Partition, "no frame comes through between the host and --from", false, false, "from", planner.partition},
 	{Slow, "what the host sends is late by --delay", false, false, "link delay", planner.slow},
+	{Shuffle, "what the host sends is late by up to --delay, so that frames overtake each other, and a share of --loss comes twice", false, false, "link delay loss", planner.shuffle},
 	{Loss, "of what the host sends, a share of --loss is lost", false, false, "link loss", planner.loss},
 	{CopyLoss, "of the flood's copies for the host, a share of --loss is lost", false, false, "link loss", planner.copyLoss},
 	{AgentKill, "the agent alone is killed, and kept from starting", false, false, "", killPart("agent")},

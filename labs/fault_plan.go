@@ -96,6 +96,17 @@ func (p planner) slow(h Host, o FaultOptions) ([]step, error) {
 	return []step{s}, err
 }
 
+// shuffle takes the share of frames that come twice from where loss has that of
+// the lost ones.
+func (p planner) shuffle(h Host, o FaultOptions) ([]step, error) {
+	end, err := p.end(h, o.Link)
+	s := step{Op: opDelay, Host: end.near.Node, Link: end.near.Interface, Delay: o.Delay, Twice: o.share()}
+	if s.Delay == 0 {
+		s.Delay = DefaultShuffle
+	}
+	return []step{s}, err
+}
+
 func (p planner) loss(h Host, o FaultOptions) ([]step, error) {
 	end, err := p.end(h, o.Link)
 	return []step{dropStep(end.near, drop{Loss: o.share()})}, err

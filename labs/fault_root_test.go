@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -136,6 +137,25 @@ func TestLinkFaults(t *testing.T) {
 		}
 		f.heal() // both
 	})
+}
+
+// Frames come out of order, about as many twice as was asked for, and none is lost.
+func TestShuffle(t *testing.T) {
+	f := newFaulty(t)
+	f.inject(Shuffle, FaultOptions{Loss: 0.5, Delay: 20 * time.Millisecond})
+	const sent = 400
+	got := f.countFrom("b", "a", "10.0.0.1:9999", sent)
+	if again := len(got) - sent; again < sent/4 || again > sent*3/4 {
+		t.Errorf("%d of %d came again, want half", again, sent)
+	}
+	if slices.IsSorted(got) {
+		t.Error("they came in order")
+	}
+	slices.Sort(got)
+	if different := len(slices.Compact(got)); different != sent {
+		t.Errorf("%d of %d came", different, sent)
+	}
+	f.heal()
 }
 
 // The share of lost frames is about what was asked for.

@@ -63,6 +63,9 @@ func (s step) line() string {
 	if s.Delay != 0 {
 		words = append(words, s.Delay.String())
 	}
+	if s.Twice != 0 {
+		words = append(words, fmt.Sprint(s.Twice))
+	}
 	if s.Part != "" {
 		words = append(words, s.Part)
 	}
@@ -90,6 +93,8 @@ func TestPlanOfFaults(t *testing.T) {
 		{"n2", Slow, FaultOptions{}, "delay n2 eth0 2s"},
 		{"n2", Slow, FaultOptions{Delay: time.Millisecond}, "delay n2 eth0 1ms"},
 		{"n2", Slow, FaultOptions{Loss: 0.5}, "fault slow has no use for --loss"},
+		{"n2", Shuffle, FaultOptions{}, "delay n2 eth0 2ms 0.1"},
+		{"n2", Shuffle, FaultOptions{Delay: time.Second, Loss: 0.5}, "delay n2 eth0 1s 0.5"},
 		{"n2", Loss, FaultOptions{Loss: 0.25}, "drop n2 eth0 0.25"},
 		{"n2", Loss, FaultOptions{Loss: 1.5}, "a loss of 1.5 is no share of frames; write one above 0 and up to 1"},
 		{"n2", CopyLoss, FaultOptions{}, "drop sw n2 0.1 unicast"},
@@ -99,7 +104,7 @@ func TestPlanOfFaults(t *testing.T) {
 		{"ctl", ControllerKill, FaultOptions{}, "kill ctl controller"},
 		{"ctl", EtcdKill, FaultOptions{}, "no host of this lab has an etcd of its own: it lives in the controller's process, and controller-kill ends both"},
 		{"sw", OVSRestart, FaultOptions{}, "kill sw ovs"},
-		{"n1", "melt", FaultOptions{}, `there is no fault "melt"; write one of: crash, reboot, hang, link-down, partition, slow, loss, copy-loss, agent-kill, controller-kill, etcd-kill, etcd-pause, ovs-restart`},
+		{"n1", "melt", FaultOptions{}, `there is no fault "melt"; write one of: crash, reboot, hang, link-down, partition, slow, shuffle, loss, copy-loss, agent-kill, controller-kill, etcd-kill, etcd-pause, ovs-restart`},
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprint(tt.host, " ", tt.kind), func(t *testing.T) {

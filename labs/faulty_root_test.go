@@ -4,6 +4,7 @@ package labs
 
 import (
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -145,4 +146,44 @@ func hear(conn net.Conn) error {
 	conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 	_, err := conn.Read(make([]byte, 1))
 	return err
+}
+
+// countFrom sends datagrams that are numbered from 0 from one host to another, and
+// gives those that came, in their order, when nothing has come for a while.
+func (f faulty) countFrom(from, to, address string, count int) (came []int) {
+	f.Helper()
+	var receiver net.PacketConn
+	f.in(to, func() (err error) {
+		receiver, err = net.ListenPacket("udp4", address)
+		return err
+	})
+	defer receiver.Close()
+	f.in(from, func() error {
+		sender, err := net.Dial("udp4", address)
+		if err != nil {
+			return err
+		}
+		defer sender.Close()
+		for i := range count {
+			if _, err := sender.Write([]byte(strconv.Itoa(i))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	buffer := make([]byte, 16)
+	for {
+		if err := receiver.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+			f.Fatal(err)
+		}
+		n, _, err := receiver.ReadFrom(buffer)
+		if err != nil {
+			return came
+		}
+		number, err := strconv.Atoi(string(buffer[:n]))
+		if err != nil {
+			f.Fatal(err)
+		}
+		came = append(came, number)
+	}
 }

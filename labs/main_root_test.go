@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,15 +31,21 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if len(os.Args) == 6 && slices.Equal(os.Args[1:3], DelayerWords) { // a lab's onevip is this binary
-		delay, err := time.ParseDuration(os.Args[5])
-		if err == nil {
-			err = Delayer(context.Background(), os.Args[3], os.Args[4], delay)
-		}
-		fmt.Fprintln(os.Stderr, err)
+	if len(os.Args) >= 6 && slices.Equal(os.Args[1:3], DelayerWords) { // a lab's onevip is this binary
+		fmt.Fprintln(os.Stderr, holdBack(os.Args[3:]))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
+}
+
+// holdBack is what onevip lab delay does.
+func holdBack(args []string) error {
+	delay, err := time.ParseDuration(args[2])
+	if err != nil || len(args) == 3 {
+		return errors.Join(err, Delayer(context.Background(), args[0], args[1], delay))
+	}
+	twice, err := strconv.ParseFloat(args[3], 64)
+	return errors.Join(err, Shuffler(context.Background(), args[0], args[1], delay, twice))
 }
 
 // needRoot skips where labs can't be built.

@@ -35,6 +35,7 @@ type step struct {
 	Link  string        `json:"link,omitempty"`
 	Drop  drop          `json:"drop,omitzero"`
 	Delay time.Duration `json:"delay,omitempty"` // nanoseconds
+	Twice float64       `json:"twice,omitempty"` // of delayed frames; above 0 the delay is a random part of Delay
 	Part  string        `json:"part,omitempty"`
 }
 

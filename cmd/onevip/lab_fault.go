@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -29,9 +30,9 @@ func labFaultCommand(e *env) *cobra.Command {
 	var o labs.FaultOptions
 	flags.DurationVar(&o.For, "for", 0, "wait so long, or for an interrupt, and heal")
 	flags.StringVar(&o.From, "from", "", "partition: the other host, or controller")
-	flags.StringVar(&o.Link, "link", "", "link-down, slow, loss, copy-loss: the host's interface (default: its first in the lab's file)")
-	flags.DurationVar(&o.Delay, "delay", labs.DefaultDelay, "slow: how late frames are")
-	percent := flags.Float64("loss", 100*labs.DefaultLoss, "loss, copy-loss: percent of the frames")
+	flags.StringVar(&o.Link, "link", "", "link-down, slow, shuffle, loss, copy-loss: the host's interface (default: its first in the lab's file)")
+	flags.DurationVar(&o.Delay, "delay", labs.DefaultDelay, "slow: how late frames are; shuffle: at most (default there: 2ms)")
+	percent := flags.Float64("loss", 100*labs.DefaultLoss, "loss, copy-loss, shuffle: percent of the frames")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !flags.Changed("delay") {
 			o.Delay = 0
@@ -78,12 +79,13 @@ func faultKindsHelp() string {
 	return strings.TrimRight(text.String(), "\n")
 }
 
-// labDelayCommand is what a lab runs in a slow host; see labs.Delayer.
+// labDelayCommand is what a lab runs in a slow host; see labs.Delayer
+// and labs.Shuffler.
 func labDelayCommand(*env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:    strings.Join(labs.DelayerWords[1:], " ") + " INTERFACE TAP DELAY",
+		Use:    strings.Join(labs.DelayerWords[1:], " ") + " INTERFACE TAP DELAY [TWICE]",
 		Short:  "Hold back what a tap gets, and send it by an interface",
-		Args:   exactArgs(3),
+		Args:   cobra.RangeArgs(3, 4),
 		Hidden: true,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -91,7 +93,14 @@ func labDelayCommand(*env) *cobra.Command {
 		if err != nil {
 			return usageErrorf("%w", err)
 		}
-		return labs.Delayer(cmd.Context(), args[0], args[1], delay)
+		if len(args) == 3 {
+			return labs.Delayer(cmd.Context(), args[0], args[1], delay)
+		}
+		twice, err := strconv.ParseFloat(args[3], 64)
+		if err != nil || delay <= 0 {
+			return usageErrorf("%s %s: write a time above 0 and a share", args[2], args[3])
+		}
+		return labs.Shuffler(cmd.Context(), args[0], args[1], delay, twice)
 	}
 	return cmd
 }
