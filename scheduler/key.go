@@ -30,8 +30,11 @@ func Key(kind topology.KeyKind, segments int, header string, payload []byte) (ha
 	if why != Inspected {
 		return 0, "", why
 	}
-	return siphash.Hash(KeyKey0, KeyKey1, []byte(text)), text, Inspected
+	return KeyHash(text), text, Inspected
 }
+
+// KeyHash is the hash of a key's text.
+func KeyHash(text string) uint64 { return siphash.Hash(KeyKey0, KeyKey1, []byte(text)) }
 
 // looked is the part of a payload that is looked at.
 type looked struct {
