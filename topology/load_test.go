@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -264,6 +265,17 @@ func TestLoad(t *testing.T) {
 	}
 	if _, err := Load(filepath.Join(dir, "none.yaml")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v, want that there is no file", err)
+	}
+}
+
+// What the packages bring to begin with is accepted as it is.
+func TestShippedExample(t *testing.T) {
+	c, err := Load("../packaging/cluster.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(c.Services, func(s Service) bool { return s.Policy.Inspects() }) {
+		t.Error("no service of the example looks at requests")
 	}
 }
 
