@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -44,8 +45,8 @@ func (l *labFlag) choose(e *env, set *settings) string {
 	return up[0].Name
 }
 
-// runInLab runs the command again in the host of the lab's controller.
-func runInLab(ctx context.Context, e *env, lab string, cmd *cobra.Command) error {
+// runInLab runs a command in the host of the lab's controller.
+func runInLab(ctx context.Context, e *env, lab string, argv []string) error {
 	running, err := labs.Find(lab)
 	if err != nil {
 		return err
@@ -54,17 +55,20 @@ func runInLab(ctx context.Context, e *env, lab string, cmd *cobra.Command) error
 	if len(hosts) == 0 {
 		return fmt.Errorf("lab %s has no host with the label %s: %s", running.Name, roleLabel, roleController)
 	}
-	return execInLab(ctx, e, running.Name, hosts[0].Name, sameCommand(cmd))
+	return execInLab(ctx, e, running.Name, hosts[0].Name, argv)
 }
 
 // sameCommand is cmd's command line without --lab.
-func sameCommand(cmd *cobra.Command) []string {
-	argv := []string{"onevip", cmd.Name()}
+func sameCommand(cmd *cobra.Command, args []string) []string {
+	argv := strings.Fields(cmd.CommandPath())
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
 		if flag.Name != "lab" {
 			argv = append(argv, fmt.Sprintf("--%s=%s", flag.Name, flag.Value))
 		}
 	})
+	if len(args) > 0 {
+		argv = append(append(argv, "--"), args...)
+	}
 	return argv
 }
 

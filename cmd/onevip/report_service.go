@@ -4,6 +4,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"maps"
 	"net/netip"
@@ -19,11 +20,20 @@ type serviceReport struct {
 	VIPs     []netip.Addr         `json:"vips"`
 	Port     uint16               `json:"port"`
 	Policy   topology.Policy      `json:"policy"`
+	Key      topology.LocalityKey `json:"key,omitempty"` // of a policy that looks at requests
 	MaxConns uint32               `json:"max_conns,omitempty"`
 	Active   uint32               `json:"active"`
 	Adopted  uint64               `json:"adopted"`
 	Pickable int                  `json:"pickable"` // nodes that may get new connections
 	Nodes    []serverReport       `json:"nodes"`
+}
+
+// scheduler is the policy, and what it goes by.
+func (s serviceReport) scheduler() string {
+	if s.Key == "" {
+		return string(s.Policy)
+	}
+	return fmt.Sprintf("%s by %s", s.Policy, s.Key)
 }
 
 // serverReport is one node's part of a service: a real server, as ipvsadm
@@ -48,18 +58,25 @@ func (s serverReport) status() string {
 
 // reportServices gives all services in the order of their names.
 func reportServices(view state.View) []serviceReport {
-	byName := func(a, b state.Service) int { return cmp.Compare(a.Name, b.Name) }
 	reports := make([]serviceReport, 0, len(view.Services))
-	for _, service := range slices.SortedFunc(maps.Values(view.Services), byName) {
+	for _, service := range sortedServices(view) {
 		reports = append(reports, reportService(view, service))
 	}
 	return reports
+}
+
+func sortedServices(view state.View) []state.Service {
+	byName := func(a, b state.Service) int { return cmp.Compare(a.Name, b.Name) }
+	return slices.SortedFunc(maps.Values(view.Services), byName)
 }
 
 func reportService(view state.View, service state.Service) serviceReport {
 	report := serviceReport{
 		Name: service.Name, VIPs: service.VIPs, Port: service.Port,
 		Policy: service.Policy, MaxConns: service.MaxConns,
+	}
+	if service.Locality != nil {
+		report.Key = service.Locality.Key
 	}
 	for _, node := range sortedNodes(view) {
 		server := reportServer(view, service.Name, node)
@@ -113,7 +130,7 @@ func (r servicesReport) writeTable(w io.Writer) error {
 	t.row("  -> Node", "Weight", "ActiveConn", "Conns", "Share", "Status")
 	for _, service := range r.Services {
 		for _, vip := range service.VIPs {
-			t.row("TCP  "+netip.AddrPortFrom(vip, service.Port).String(), service.Policy, service.Name)
+			t.row("TCP  "+netip.AddrPortFrom(vip, service.Port).String(), service.scheduler(), service.Name)
 		}
 		for _, s := range service.Nodes {
 			t.row("  -> "+string(s.Node), s.Weight, s.Active, s.Adopted, percent(s.Share), s.status())

@@ -163,7 +163,7 @@ func (r statusReport) writeServices(w io.Writer) error {
 	t := newTable(w)
 	t.row("Service", "VIP", "Scheduler", "ActiveConn", "Conns", "Nodes")
 	for _, s := range r.Services {
-		t.row(s.Name, vips(s), s.Policy, s.Active, s.Adopted, fmt.Sprintf("%d of %d", s.Pickable, len(s.Nodes)))
+		t.row(s.Name, vips(s), s.scheduler(), s.Active, s.Adopted, fmt.Sprintf("%d of %d", s.Pickable, len(s.Nodes)))
 	}
 	return t.flush()
 }

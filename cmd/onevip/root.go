@@ -44,6 +44,7 @@ func rootCommand(e *env) *cobra.Command {
 		nodesCommand(e),
 		servicesCommand(e),
 		connsCommand(e),
+		localityCommand(e),
 		eventsCommand(e),
 		labCommand(e),
 		streamCommand(e),

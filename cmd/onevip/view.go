@@ -43,9 +43,9 @@ func newViewer(e *env, cmd *cobra.Command) *viewer {
 // inCluster runs do where the cluster's etcd is in reach: here, or once more in
 // the lab that is meant.
 func (v *viewer) inCluster(do func(context.Context, topology.Cluster) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, _ []string) error {
+	return func(cmd *cobra.Command, args []string) error {
 		if lab := v.lab.choose(v.env, v.set); lab != "" {
-			return runInLab(cmd.Context(), v.env, lab, cmd)
+			return runInLab(cmd.Context(), v.env, lab, sameCommand(cmd, args))
 		}
 		cluster, err := v.set.loadMember()
 		if err != nil {
