@@ -12,8 +12,8 @@ import (
 	"github.com/onevip/onevip/topology"
 )
 
-// Lab 03 has one service of each policy that looks at requests, and can be
-// brought up without for comparison.
+// Lab 03 has services of each policy that looks at requests and of one that does
+// not, and that word alone changes a policy.
 func TestLocalityContract(t *testing.T) {
 	s, err := open("03-locality")
 	if err != nil {
@@ -23,13 +23,13 @@ func TestLocalityContract(t *testing.T) {
 		port   uint16
 		policy topology.Policy
 		key    topology.LocalityKey
-	}{{80, topology.Locality, "path"}, {81, topology.BoundedHash, "path"}, {82, topology.Locality, "header:x-session"}}
+	}{{80, topology.Locality, "path"}, {81, topology.BoundedHash, "path"}, {82, topology.Locality, "header:x-session"}, {83, topology.LeastConnection, ""}}
 	services := clusterOf(t, s).Services
 	if len(services) != len(want) {
 		t.Fatalf("%d services, want %d", len(services), len(want))
 	}
 	for i, w := range want {
-		if got := services[i]; got.Port != w.port || got.Policy != w.policy || got.Locality.Key != w.key {
+		if got := services[i]; got.Port != w.port || got.Policy != w.policy || w.key != "" && got.Locality.Key != w.key {
 			t.Errorf("service %s at port %d: policy %s, key %s, want %+v", got.Name, got.Port, got.Policy, got.Locality.Key, w)
 		}
 	}

@@ -4,7 +4,7 @@
 # Brings lab 03-locality up if it is not, asks for the same files from many
 # client addresses, and shows who served which, and from where. It may be run
 # again; the lab stays up. SET=PATH=VALUE is a setting of the cluster for a lab
-# that is not up yet: SET='services[0].policy=least-connection' to compare.
+# that is not up yet: SET='services[0].policy=round-robin'.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -61,7 +61,11 @@ echo "Port 80, $(policy web): each file 16 times, from 16 clients; who sent it, 
 ask 80 4 | table 1
 forget
 echo
-echo "Port 81, $(policy bounded): some of the same files, after the nodes forgot them"
+echo "Port 83, $(policy plain): some of the same files, after the nodes forgot them"
+ask 83 2 | table 1
+forget
+echo
+echo "Port 81, $(policy bounded): the same"
 ask 81 2 | table 1
 forget
 echo
