@@ -37,6 +37,7 @@ type agent struct {
 	installer *installer
 	checkers  *checkers
 	guard     *guard
+	sets      *localities
 	// beside runs work that ends with ctx, and is waited for.
 	beside func(work func(ctx context.Context))
 
@@ -76,6 +77,8 @@ type parts struct {
 	// here gives those connections, mapped to true, that have a socket on this node.
 	here   func([]bpf.Flow) (map[bpf.Flow]bool, error)
 	survey func([]netip.AddrPort) ([]string, error)
+	// monotonic is the clock of the filter: bpf.Now.
+	monotonic func() (time.Duration, error)
 }
 
 func assemble(cfg Config, p parts) *agent {
@@ -83,6 +86,7 @@ func assemble(cfg Config, p parts) *agent {
 	return &agent{
 		parts: p, store: cfg.Store, log: cfg.Log, metrics: m,
 		guard:     newGuard(cfg, p, m),
+		sets:      newLocalities(cfg, p, m, events),
 		register:  func(m *metrics) (func(), error) { return m.register(cfg.Metrics) },
 		installer: &installer{open: p.open, host: p.host},
 		checkers:  &checkers{check: p.check, results: events},
@@ -126,6 +130,7 @@ func (a *agent) begin(f filter) {
 	deputy := &deputy{filter: f, wire: a.wire, log: a.log, metrics: a.metrics, events: a.events, guard: a.guard}
 	a.beside(conns.run)
 	a.beside(func(ctx context.Context) { a.guard.run(ctx, f) })
+	a.beside(func(ctx context.Context) { a.sets.run(ctx, f) })
 	a.beside(deputy.run)
 	a.beside(deputy.resend)
 }
@@ -221,6 +226,7 @@ func (a *agent) onUpdate(ctx context.Context, u state.Update) {
 	}
 	if u.Err == nil {
 		a.guard.see(u.View)
+		a.sets.see(u.View)
 	}
 	a.step(ctx, viewChanged{u})
 	if u.View.Cluster == nil {

@@ -99,14 +99,15 @@ func (b *bubble) start(name topology.NodeName, boot uint64) *member {
 	about := state.Agent{Schema: state.Schema, Name: name, Incarnation: formatIncarnation(boot), Started: time.Now()}
 	cfg := Config{Cluster: "test", Node: name, Store: b.store, Log: slog.New(slog.DiscardHandler), Metrics: m.registry}
 	a := assemble(cfg, parts{
-		core:    newCore(about, maxFrame, 1),
-		open:    func() (filter, error) { return m.filter, m.do("open") },
-		host:    memoryHost{m.callLog},
-		wire:    m.wire,
-		check:   func(context.Context, state.Service) string { return "" },
-		survey:  func([]netip.AddrPort) ([]string, error) { return nil, nil },
-		here:    m.filter.here,
-		destroy: func(vips []netip.Addr) (int, error) { return 3, m.do("destroy %v", vips) },
+		core:      newCore(about, maxFrame, 1),
+		open:      func() (filter, error) { return m.filter, m.do("open") },
+		host:      memoryHost{m.callLog},
+		wire:      m.wire,
+		check:     func(context.Context, state.Service) string { return "" },
+		survey:    func([]netip.AddrPort) ([]string, error) { return nil, nil },
+		here:      m.filter.here,
+		monotonic: monotonic,
+		destroy:   func(vips []netip.Addr) (int, error) { return 3, m.do("destroy %v", vips) },
 		dump: func(map[netip.AddrPort]connService) ([]openConn, error) {
 			m.mu.Lock()
 			defer m.mu.Unlock()

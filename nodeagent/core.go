@@ -45,6 +45,7 @@ type core struct {
 
 	warnings   warnings
 	violations violations
+	seen       []state.LocalitySeen
 	published  state.Agent
 }
 
@@ -89,6 +90,8 @@ func (c *core) Step(now time.Time, ev event) []action {
 		return c.onSpeculated(now, ev.primary)
 	case stoodDown:
 		return c.onStoodDown(now, ev)
+	case requestsSeen:
+		c.seen = ev.seen
 	case viewChanged:
 		return append(c.onView(now, ev.update), c.report(false)...)
 	case checkEnded:

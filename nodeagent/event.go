@@ -50,6 +50,8 @@ type (
 	beatDue struct{ counts counts }
 	// loadsDue: heartbeats came in, time to look at the load tables.
 	loadsDue struct{ counts counts }
+	// requestsSeen: what was asked for where this node inspected it.
+	requestsSeen struct{ seen []state.LocalitySeen }
 	// reportDue: a second has passed. violations are the filter's; nil: not known.
 	reportDue struct{ violations map[string]bpf.Violation }
 	// stopping: the agent ends.
@@ -72,6 +74,7 @@ func (speculated) isEvent()    {}
 func (stoodDown) isEvent()     {}
 func (beatDue) isEvent()       {}
 func (loadsDue) isEvent()      {}
+func (requestsSeen) isEvent()  {}
 func (reportDue) isEvent()     {}
 func (stopping) isEvent()      {}
 

@@ -31,9 +31,11 @@ type filter interface {
 	Question(bpf.Question) ([]byte, error)
 	ParseAnswer(frame []byte) (bpf.Answer, error)
 	guardFilter
+	localityFilter
 	Violations() (map[string]bpf.Violation, error)
 	Counts(topology.ServiceID) (bpf.Counts, error)
 	Reasons() (map[string]uint64, error)
+	Inspections(topology.ServiceID) (bpf.Inspections, error)
 	Close() error
 }
 

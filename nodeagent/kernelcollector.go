@@ -40,6 +40,10 @@ var (
 		"Segments of failed nodes' connections that this node answered with a RST.", nil, nil)
 	youngDesc = prometheus.NewDesc("onevip_agent_adopted_young_total",
 		"Segments by which this node took over connections that a failed one had only just got.", nil, nil)
+	requestsDesc = prometheus.NewDesc("onevip_locality_requests_total",
+		"Connections whose first request named their node, as far as this node inspected it, by outcome.", []string{"service", "outcome"}, nil)
+	fallbacksDesc = prometheus.NewDesc("onevip_locality_fallbacks_total",
+		"Connections that went by least connection because their first segment did not name a node, by reason.", []string{"service", "reason"}, nil)
 	violationsDesc = prometheus.NewDesc("onevip_agent_invariant_violations_total",
 		"What the filter or the agent saw that must never be, by invariant.", []string{"invariant"}, nil)
 )
@@ -61,9 +65,12 @@ func (k *kernelCollector) setNotices(r noticeReader) {
 // setNames takes the services to read, and the nodes' names, from a View. It
 // gives the services that are gone.
 func (k *kernelCollector) setNames(v state.View) (gone []topology.ServiceName) {
-	services := map[topology.ServiceName]topology.ServiceID{}
+	services, inspected := map[topology.ServiceName]topology.ServiceID{}, map[topology.ServiceName]topology.ServiceID{}
 	for name, s := range v.Services {
 		services[name] = s.ID
+		if s.Policy.Inspects() {
+			inspected[name] = s.ID
+		}
 	}
 	nodes := map[topology.NodeID]topology.NodeName{}
 	for name, n := range v.Nodes {
@@ -76,22 +83,23 @@ func (k *kernelCollector) setNames(v state.View) (gone []topology.ServiceName) {
 			gone = append(gone, name)
 		}
 	}
-	k.labels = labels{services, nodes}
+	k.labels = labels{services, inspected, nodes}
 	return gone
 }
 
 // Describe is prometheus.Collector.
 func (k *kernelCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{activeDesc, adoptedDesc, assignedDesc, packetsDesc,
-		guardedDesc, orphansDesc, youngDesc, violationsDesc, staleDesc} {
+		guardedDesc, orphansDesc, youngDesc, requestsDesc, fallbacksDesc, violationsDesc, staleDesc} {
 		ch <- d
 	}
 }
 
 // labels are what the filter's numbers are called by. A value: setNames replaces it.
 type labels struct {
-	services map[topology.ServiceName]topology.ServiceID
-	nodes    map[topology.NodeID]topology.NodeName
+	services  map[topology.ServiceName]topology.ServiceID
+	inspected map[topology.ServiceName]topology.ServiceID // some of the services
+	nodes     map[topology.NodeID]topology.NodeName
 }
 
 // sources gives what there is to read. The agent's loop waits for the lock, and
@@ -128,6 +136,24 @@ func (k *kernelCollector) Collect(ch chan<- prometheus.Metric) {
 			continue
 		}
 		labels.collectService(ch, name, &n)
+	}
+	for name, id := range labels.inspected {
+		collectInspections(ch, f, name, id)
+	}
+}
+
+// collectInspections reports what requests to one service led to.
+func collectInspections(ch chan<- prometheus.Metric, f filter, name topology.ServiceName, id topology.ServiceID) {
+	n, err := f.Inspections(id)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(requestsDesc, err)
+		return
+	}
+	for outcome, total := range n.Outcomes {
+		ch <- prometheus.MustNewConstMetric(requestsDesc, prometheus.CounterValue, float64(total), string(name), outcome)
+	}
+	for reason, total := range n.Fallbacks {
+		ch <- prometheus.MustNewConstMetric(fallbacksDesc, prometheus.CounterValue, float64(total), string(name), reason)
 	}
 }
 

@@ -54,14 +54,15 @@ func (l *callLog) fail(word string, err error) {
 // memoryFilter is a filter whose tables are Go values.
 type memoryFilter struct {
 	*callLog
-	mu     sync.Mutex // guards all below
-	loads  map[topology.ServiceID][]bpf.Load
-	hashes map[topology.ServiceID][]topology.NodeID
-	slots  []bpf.Slot
-	counts map[topology.ServiceID]bpf.Counts
-	id     topology.NodeID // as SetSelf said
-	guard  memoryGuard
-	closed bool
+	mu      sync.Mutex // guards all below
+	loads   map[topology.ServiceID][]bpf.Load
+	hashes  map[topology.ServiceID][]topology.NodeID
+	slots   []bpf.Slot
+	counts  map[topology.ServiceID]bpf.Counts
+	id      topology.NodeID // as SetSelf said
+	guard   memoryGuard
+	buckets memoryBuckets
+	closed  bool
 	failureTables
 }
 
@@ -69,7 +70,7 @@ var _ filter = (*memoryFilter)(nil)
 
 func newMemoryFilter(log *callLog) *memoryFilter {
 	return &memoryFilter{callLog: log, failureTables: newFailureTables(), loads: map[topology.ServiceID][]bpf.Load{},
-		hashes: map[topology.ServiceID][]topology.NodeID{}, counts: map[topology.ServiceID]bpf.Counts{},
+		hashes: map[topology.ServiceID][]topology.NodeID{}, counts: map[topology.ServiceID]bpf.Counts{}, buckets: memoryBuckets{},
 		guard: memoryGuard{records: map[bpf.Flow]bpf.Guarded{}, sockets: map[bpf.Flow]bool{}, tally: map[string]bpf.Violation{}}}
 }
 

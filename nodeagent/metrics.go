@@ -26,6 +26,8 @@ type metrics struct {
 	tableErrors                prometheus.Counter
 	strays                     *prometheus.CounterVec // outcome
 	probes, probesFailed       prometheus.Counter
+	localitySets               *prometheus.GaugeVec // service
+	localityWritten            prometheus.Counter
 	kernel                     *kernelCollector
 }
 
@@ -55,7 +57,10 @@ func newMetrics() *metrics {
 		strays:        newStrays(),
 		probes:        counter("guard_probes_total", "Keep-alive probes sent to silent clients of failed nodes."),
 		probesFailed:  counter("guard_probes_failed_total", "Keep-alive probes that could not be sent."),
-		kernel:        &kernelCollector{},
+		localitySets: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "onevip", Subsystem: "locality",
+			Name: "sets", Help: "Buckets of keys that have other nodes than their home, as this node's filter has them."}, []string{"service"}),
+		localityWritten: counter("localities_written_total", "Records of buckets written or deleted."),
+		kernel:          &kernelCollector{},
 	}
 }
 
@@ -86,7 +91,7 @@ func (m *metrics) all() []prometheus.Collector {
 		m.sent, m.sendFailed, m.received, m.refused, m.frameOverflow, m.asked, m.askFailed, m.suspected,
 		m.speculated, m.speculationFailed, m.resent, m.standDowns, m.etcdReachable, m.slotEpoch,
 		m.failOpen, m.pickable, m.connsStored, m.connsBacklog, m.connsWritten, m.tableErrors,
-		m.strays, m.probes, m.probesFailed, m.kernel,
+		m.strays, m.probes, m.probesFailed, m.localitySets, m.localityWritten, m.kernel,
 	}
 }
 
@@ -128,6 +133,7 @@ func (m *metrics) showPickable(p setPickable) {
 func (m *metrics) dropService(name topology.ServiceName) {
 	m.pickable.DeleteLabelValues(string(name))
 	m.failOpen.DeleteLabelValues(string(name))
+	m.localitySets.DeleteLabelValues(string(name))
 }
 
 func (m *metrics) showConns(stored, backlog int) {

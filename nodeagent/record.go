@@ -31,7 +31,7 @@ func (c *core) record() state.Agent {
 	r.SlotEpoch, r.Cleared = c.epoch, c.fall.cleared
 	r.Warnings = c.warnings.all(c.fall.warning())
 	r.Suspects = c.suspicions()
-	r.Violations = c.violations.all()
+	r.Violations, r.Seen = c.violations.all(), c.seen
 	r.Services = map[topology.ServiceName]state.AgentHealth{}
 	for name, h := range c.health {
 		n := c.counts[c.view.Services[name].ID]
@@ -44,13 +44,13 @@ func (c *core) record() state.Agent {
 	return r
 }
 
-// withoutNumbers is a copy of r without the counts of connections.
+// withoutNumbers is a copy of r without the counts of connections and requests.
 func withoutNumbers(r state.Agent) state.Agent {
 	services := map[topology.ServiceName]state.AgentHealth{}
 	for name, h := range r.Services {
 		services[name] = state.AgentHealth{Healthy: h.Healthy, Reason: h.Reason}
 	}
-	r.Services = services
+	r.Services, r.Seen = services, nil
 	return r
 }
 

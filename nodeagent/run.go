@@ -66,7 +66,8 @@ func newAgent(cfg Config) (*agent, error) {
 		core: newCore(about, max(minFrame, iface.MTU), sequence),
 		open: func() (filter, error) { return openFilter(cfg) },
 		host: h, wire: w, check: checkService, dump: dumpConns, destroy: destroyConns, here: connsHere,
-		survey: func(services []netip.AddrPort) ([]string, error) { return survey(iface, services) },
+		survey:    func(services []netip.AddrPort) ([]string, error) { return survey(iface, services) },
+		monotonic: bpf.Now,
 	}), nil
 }
 
