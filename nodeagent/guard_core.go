@@ -5,6 +5,7 @@ package nodeagent
 import (
 	"log/slog"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"time"
@@ -20,10 +21,13 @@ import (
 // resets or adopts what talks; here are the silent, and those whose owner nobody
 // here knows. It has no clock and does no I/O. Not for concurrent use.
 type guardCore struct {
-	name   topology.NodeName
-	view   state.View // the newest
-	tables guardTables
-	duties duties
+	name topology.NodeName
+	view state.View // the newest
+	// inspected are the services of the view, by VIP and port, whose connections come to
+	// their owner by way of an inspector.
+	inspected map[netip.AddrPort]bool
+	tables    guardTables
+	duties    duties
 
 	failed []bpf.Failed // as last asked to install; nil: never
 	again  time.Time    // when to ask again; zero: it is installed
@@ -46,7 +50,7 @@ func (c *guardCore) Step(now time.Time, ev guardEvent) []guardAction {
 	var out []guardAction
 	switch ev := ev.(type) {
 	case guardView:
-		c.view = ev.view
+		c.view, c.inspected = ev.view, inspectedIn(ev.view)
 		out = c.follow(now)
 	case strayNoticed:
 		out = c.onStray(now, ev.flow)
@@ -67,6 +71,18 @@ func (c *guardCore) Step(now time.Time, ev guardEvent) []guardAction {
 		return nil
 	}
 	return append(out, c.proceed(now)...)
+}
+
+func inspectedIn(v state.View) map[netip.AddrPort]bool {
+	out := map[netip.AddrPort]bool{}
+	for _, s := range v.Services {
+		for _, vip := range s.VIPs {
+			if s.Policy.Inspects() {
+				out[netip.AddrPortFrom(vip, s.Port)] = true
+			}
+		}
+	}
+	return out
 }
 
 // next is when Step wants to be told paced; zero: not before something happens.
@@ -177,7 +193,7 @@ func (c *guardCore) onStray(now time.Time, flow bpf.Flow) []guardAction {
 	if d == nil {
 		return []guardAction{countStray{outcomeNoDuty}}
 	}
-	return c.suspect(now, []suspect{{flow: flow, epoch: d.epoch}})
+	return c.suspect(now, []suspect{{flow: flow, epoch: d.epoch, inspected: c.inspected[flow.VIP]}})
 }
 
 func (c *guardCore) suspect(now time.Time, suspects []suspect) (out []guardAction) {

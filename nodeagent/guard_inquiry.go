@@ -26,6 +26,9 @@ const (
 	askEvery = 100 * time.Millisecond
 	// ownedFor is how long the word of a node that it has a connection is good.
 	ownedFor = time.Minute
+	// handedWithin is how long a connection may be on its way from its inspector to its
+	// owner, and nobody has it.
+	handedWithin = 300 * time.Millisecond
 )
 
 // suspect is a connection whose owner is not known here, and may have failed.
@@ -33,6 +36,8 @@ type suspect struct {
 	flow   bpf.Flow
 	epoch  uint64      // of the failure that it is an orphan of, if it is one
 	record bpf.Guarded // zero: there was none
+	// inspected: it may be on its way to its owner, so that all must say no twice.
+	inspected bool
 }
 
 // outcome is how an inquiry ended, or why there was none.
@@ -62,11 +67,18 @@ type inquiries struct {
 	open    map[bpf.Flow]*inquiry
 	asked   []*inquiry // those open, and some that are not any more, by again
 	backlog []suspect
-	waiting map[bpf.Flow]bool      // in backlog
+	handed  []delayed              // that nobody had once, by again
+	waiting map[bpf.Flow]bool      // in backlog or handed
 	owned   map[bpf.Flow]time.Time // until when another node has it
 	limit   *rate.Limiter
 	nonce   uint64 // of the newest inquiry
 	from    topology.MAC
+}
+
+// delayed is a suspect that is asked about once more.
+type delayed struct {
+	suspect
+	again time.Time
 }
 
 // inquiry is under way. Who said no is not asked again.
@@ -92,7 +104,7 @@ func (q *inquiries) add(now time.Time, s suspect) (room bool) {
 	if q.waiting[s.flow] || q.open[s.flow] != nil || now.Before(q.owned[s.flow]) {
 		return true
 	}
-	if len(q.backlog) >= maxSuspects {
+	if len(q.backlog)+len(q.handed) >= maxSuspects {
 		return false
 	}
 	q.backlog = append(q.backlog, s)
@@ -102,6 +114,10 @@ func (q *inquiries) add(now time.Time, s suspect) (room bool) {
 
 // step asks what is due now, as the rate allows.
 func (q *inquiries) step(now time.Time, askees []askee) (questions []bpf.Question, ended []finding) {
+	for len(q.handed) > 0 && !now.Before(q.handed[0].again) {
+		q.backlog = append(q.backlog, q.handed[0].suspect)
+		q.handed = q.handed[1:]
+	}
 	for len(q.asked) > 0 && !now.Before(q.asked[0].again) {
 		i := q.asked[0]
 		open := q.open[i.flow] == i
@@ -120,7 +136,9 @@ func (q *inquiries) step(now time.Time, askees []askee) (questions []bpf.Questio
 	for len(q.backlog) > 0 && len(q.open) < maxInquiries && q.allow(now, len(askees)) {
 		i := q.begin(askees)
 		if len(askees) == 0 {
-			ended = append(ended, q.end(now, i, outcomeCondemned, topology.Undecided))
+			if v := q.nobody(now, i); v != nil {
+				ended = append(ended, *v)
+			}
 			continue
 		}
 		questions = append(questions, q.ask(now, i)...)
@@ -186,8 +204,19 @@ func (q *inquiries) drop(now time.Time, i *inquiry, gone func(askee) bool) *find
 	if len(i.left) > 0 {
 		return nil
 	}
+	return q.nobody(now, i)
+}
+
+// nobody ends an inquiry in which all said no. nil: there is to be another one.
+func (q *inquiries) nobody(now time.Time, i *inquiry) *finding {
 	v := q.end(now, i, outcomeCondemned, topology.Undecided)
-	return &v
+	if !i.inspected {
+		return &v
+	}
+	i.inspected = false
+	q.handed = append(q.handed, delayed{i.suspect, now.Add(handedWithin)})
+	q.waiting[i.flow] = true
+	return nil
 }
 
 func (q *inquiries) end(now time.Time, i *inquiry, o outcome, owner topology.NodeID) finding {
@@ -209,8 +238,12 @@ func (q *inquiries) next(now time.Time) time.Time {
 	if len(q.backlog) > 0 && len(q.open) < maxInquiries {
 		return now.Add(pace)
 	}
+	var at time.Time
 	if len(q.asked) > 0 {
-		return q.asked[0].again
+		at = q.asked[0].again
 	}
-	return time.Time{}
+	if len(q.handed) > 0 {
+		at = earlier(at, q.handed[0].again)
+	}
+	return at
 }

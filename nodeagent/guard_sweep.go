@@ -96,8 +96,9 @@ func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) 
 		switch {
 		case !s.slots[bpf.SlotOf(g.Flow.Client, g.Flow.VIP)]:
 		case g.Owner == topology.Undecided && g.Closing: // if it talks, it is a stray
+		case isUndecided(g): // when it talks its inspector decides, or the filter in its place
 		case g.Owner == topology.Undecided:
-			unknown = append(unknown, suspect{g.Flow, s.epoch, g})
+			unknown = append(unknown, suspect{g.Flow, s.epoch, g, g.Inspector != topology.Undecided})
 		case g.Owner == s.owner:
 			s.known[g.Flow], s.probed[g.Flow] = true, before[g.Flow]
 			s.enqueue(now, g)
@@ -107,6 +108,12 @@ func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) 
 	slices.SortStableFunc(s.queue, seenLast)
 	slices.SortStableFunc(s.closed, seenLast)
 	return unknown
+}
+
+// isUndecided tells of a connection that it is nobody's yet: its client has not asked for
+// anything, so that its inspector had nothing to decide.
+func isUndecided(g bpf.Guarded) bool {
+	return g.Owner == topology.Undecided && g.Inspector != topology.Undecided && !g.Data
 }
 
 // enqueue lets a client be probed, unless it was often enough or is still to answer;
