@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,6 +39,7 @@ type agent struct {
 	checkers  *checkers
 	guard     *guard
 	sets      *localities
+	resend    atomic.Int64 // deputy.pace
 	// beside runs work that ends with ctx, and is waited for.
 	beside func(work func(ctx context.Context))
 
@@ -83,7 +85,7 @@ type parts struct {
 
 func assemble(cfg Config, p parts) *agent {
 	events, m := make(chan event, 16), newMetrics()
-	return &agent{
+	a := &agent{
 		parts: p, store: cfg.Store, log: cfg.Log, metrics: m,
 		guard:     newGuard(cfg, p, m),
 		sets:      newLocalities(cfg, p, m, events),
@@ -96,6 +98,8 @@ func assemble(cfg Config, p parts) *agent {
 		rules:     make(chan connRules, 1),
 		surveyed:  make(chan []netip.AddrPort, 1),
 	}
+	a.resend.Store(int64(resendEvery))
+	return a
 }
 
 // run works until ctx ends or something is lost for good.
@@ -127,7 +131,7 @@ func (a *agent) close() error {
 // begin starts what works beside the loop, once there is a filter.
 func (a *agent) begin(f filter) {
 	conns := &connWriter{store: a.store, filter: f, log: a.log, metrics: a.metrics, dump: a.dump, rules: a.rules}
-	deputy := &deputy{filter: f, wire: a.wire, log: a.log, metrics: a.metrics, events: a.events, guard: a.guard}
+	deputy := &deputy{filter: f, wire: a.wire, log: a.log, metrics: a.metrics, events: a.events, guard: a.guard, pace: &a.resend}
 	a.beside(conns.run)
 	a.beside(func(ctx context.Context) { a.guard.run(ctx, f) })
 	a.beside(func(ctx context.Context) { a.sets.run(ctx, f) })

@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/onevip/onevip/bpf"
+	"github.com/onevip/onevip/state"
+	"github.com/onevip/onevip/topology"
 )
 
 // sniff gives what was sent of SYN/ACKs since it was plugged in: here frames
@@ -61,6 +63,40 @@ func TestUnheardSYNACKsAreSentAgain(t *testing.T) {
 			t.Errorf("sent (-want +got):\n%s", diff)
 		}
 		wantMetric(t, m, "onevip_agent_synacks_resent_total", 2)
+	})
+}
+
+// A client that says nothing is woken when its service says so, not when it suits us.
+func TestSilentClientsAreWokenInTime(t *testing.T) {
+	for _, tt := range []struct {
+		policy topology.Policy
+		silent time.Duration
+		want   time.Duration
+	}{
+		{topology.LeastConnection, 100 * time.Millisecond, resendEvery}, // rules of a policy that does not inspect
+		{topology.Locality, 3 * time.Second, resendEvery},
+		{topology.Locality, 400 * time.Millisecond, 100 * time.Millisecond},
+		{topology.BoundedHash, 100 * time.Millisecond, resendLeast},
+		{topology.BoundedHash, time.Millisecond, resendLeast},
+	} {
+		services := []bpf.Service{{Policy: topology.RoundRobin}, {Policy: tt.policy, Rules: bpf.Rules{Silent: tt.silent}}}
+		if got := resendPace(services); got != tt.want {
+			t.Errorf("%s, silent after %s: looks each %s, want %s", tt.policy, tt.silent, got, tt.want)
+		}
+	}
+	inBubble(t, func(b *bubble) {
+		v := testView()
+		withPolicy(topology.Locality)(&v)
+		v.Services["web"].Locality.Silent.After = state.Duration(100 * time.Millisecond)
+		b.apply(v)
+		m := b.start("n1", 100)
+		b.pass(time.Second)
+		sniffer := b.wires.plug(deaf)
+		m.filter.locked(func() { m.filter.unheard = [][]byte{[]byte("S1")} })
+		b.pass(resendLeast)
+		if got := sniffer.sniff(); len(got) != 1 {
+			t.Errorf("sent %q within %s, want the one", got, resendLeast)
+		}
 	})
 }
 

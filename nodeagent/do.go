@@ -65,6 +65,7 @@ func (a *agent) install(ctx context.Context, want tables) {
 	if err == nil {
 		err = a.installer.install(want)
 	}
+	a.resend.Store(int64(resendPace(want.services)))
 	a.metrics.slotEpoch.Set(float64(a.installer.epoch))
 	done := installed{epoch: a.installer.epoch}
 	a.want = nil
