@@ -14,7 +14,7 @@ import (
 )
 
 // pulse lets the agent's last sign of life be so old.
-func (r *rig) pulse(t testing.TB, age time.Duration) {
+func (r *rig) pulse(t rapid.TB, age time.Duration) {
 	t.Helper()
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
