@@ -15,6 +15,7 @@ nginx               nginx-light
 curl                curl
 wrk                 wrk
 h2load              nghttp2-client
+ab                  apache2-utils
 ethtool             ethtool
 ip                  iproute2
 nsenter             util-linux

@@ -75,6 +75,7 @@ func (o *Origin) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", o.sayHello)
 	mux.HandleFunc("GET /whoami", o.sayName)
+	mux.HandleFunc("GET /whoami/", o.sayName) // for as many paths as a client likes
 	mux.HandleFunc("GET /origin/stats", o.sayStats)
 	mux.HandleFunc("GET /download/", o.serveFile)
 	mux.HandleFunc("POST /echo/", sayAgain)

@@ -102,6 +102,7 @@ func TestAnswers(t *testing.T) {
 		{"range of an older one", "GET", f.Name, []string{"Range", "bytes=1-2", "If-Range", `"x"`}, 200, "hit", all},
 		{"range, cold", "GET", set.Files()[4].Name, []string{"Range", "bytes=7-8"}, 206, "miss", contentOf(t, set.Files()[4])[7:9]},
 		{"name", "GET", "/whoami", nil, 200, "", "n1\n"},
+		{"name by another path", "GET", "/whoami/7", nil, 200, "", "n1\n"},
 		{"unknown", "GET", "/download/dir00001/0-0", nil, 404, "", "no such file among directories=1,scale=1/100,seed=0\n"},
 		{"no upload", "PUT", f.Name, nil, 405, "", "Method Not Allowed\n"},
 		{"no flush for clients", "POST", "/origin/flush", nil, 404, "", "404 page not found\n"},
