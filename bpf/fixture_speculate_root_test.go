@@ -60,12 +60,17 @@ func (f *Filter) places(t testing.TB) []onevipOvAwaiting {
 	return values
 }
 
+func (r *rig) place(t testing.TB, place uint32) (w onevipOvAwaiting) {
+	t.Helper()
+	r.check(r.f.objs.Awaiting.Lookup(place, &w))
+	return w
+}
+
 // awaits tells whether the SYN with this ISN waits for an answer.
 func (r *rig) awaits(t testing.TB, f family, isn uint32) bool {
 	t.Helper()
 	key := onevipOvSynKey{Flow: f.flow(webPort), Isn: isn}
-	var w onevipOvAwaiting
-	r.check(r.f.objs.Awaiting.Lookup(placeOf(f, isn), &w))
+	w := r.place(t, placeOf(f, isn))
 	return w.Taken != 0 && w.Key == key
 }
 
@@ -286,6 +291,28 @@ func TestFixtureResentAfterSpeculation(t *testing.T) {
 		o.isn++
 		r.expectAwaiting(t, f.segment(webPort, o.syn()))
 		nextNotice(t, notices)
+	}
+}
+
+// A place that is being filled in, or answered, on another CPU is nobody else's: what
+// stands there may be half of two SYNs.
+func TestFixtureBusyPlaceIsLeftAlone(t *testing.T) {
+	const busy = 3 // PLACE_BUSY
+	r := newSecondary(t, time.Minute)
+	key := testKeys(100).Current
+	for _, f := range families {
+		o := plainOffer(webPort)
+		syn, place := f.segment(webPort, o.syn()), placeOf(f, o.isn)
+		r.expectAwaiting(t, syn)
+		half := r.place(t, place)
+		half.Taken = busy
+		r.check(r.f.objs.Awaiting.Put(place, half))
+		r.expect(t, syn, ReasonAnsweredUntimed)
+		r.expect(t, f.mirrored(webPort, o.synAck(o.cookie(f, rigOther, 100), key, f.ownMSS(), 7)), ReasonMirrored)
+		if got := r.place(t, place); got != half {
+			t.Fatalf("%s: the place holds %+v, want %+v", f.name, got, half)
+		}
+		r.freePlaces(t)
 	}
 }
 

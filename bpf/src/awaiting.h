@@ -140,7 +140,7 @@ static __always_inline bool is_of(const struct ov_awaiting *w, const struct ov_s
 	for (int i = 0; i < (int)(sizeof(*key) / 8); i++)
 		if (a[i] != b[i])
 			return false;
-	return !is_over(w);
+	return w->taken != PLACE_BUSY && !is_over(w);
 }
 
 /* Answers the SYN that waits in a place, if its time is up. When will it be, in
@@ -165,11 +165,14 @@ __noinline __u64 wake(__u32 place)
 		free_place(c, place, w);
 		return 0;
 	}
+	/* Evidence may free it in this moment, and another SYN take it. */
+	if (__sync_val_compare_and_swap(&w->taken, PLACE_WAITS, PLACE_BUSY) != PLACE_WAITS)
+		return NSEC_PER_MSEC;
 	clear_waiting(c, place);
-	w->due = now + REMEMBERED;
-	w->taken = PLACE_ANSWERED;
 	trace_awaiting(&w->key.flow, REMEMBERED);
 	answer_late(cfg, &w->key.flow, w->key.isn, w);
+	w->due = now + REMEMBERED;
+	__sync_lock_test_and_set(&w->taken, PLACE_ANSWERED);
 	return 0;
 }
 
@@ -261,12 +264,12 @@ static __always_inline __u32 make_clocks(void)
 	return missing;
 }
 
-/* The place is ours, unless another SYN waits there. */
+/* The place is ours to fill in, unless another SYN waits there. */
 static __always_inline bool take_place(struct ov_awaiting *w)
 {
 	__u32 was = w->taken;
 
-	return is_over(w) && __sync_val_compare_and_swap(&w->taken, was, PLACE_WAITS) == was;
+	return is_over(w) && __sync_val_compare_and_swap(&w->taken, was, PLACE_BUSY) == was;
 }
 
 /* Waits for the primary: AWAITING. Or the reason to answer the SYN now. Not static: see
@@ -298,8 +301,12 @@ __noinline enum reason await(struct __sk_buff *skb, struct ov_config *cfg, struc
 	w->v6 = seg->v6;
 	w->ecn_setup = seg->ecn_setup;
 	w->primary = primary_of(&seg->flow);
-	if (bpf_skb_load_bytes(skb, 0, w->ethernet, ETHERNET_SIZE) ||
-	    !start_clock(c, place, cfg->delay)) {
+	if (bpf_skb_load_bytes(skb, 0, w->ethernet, ETHERNET_SIZE)) {
+		free_place(c, place, w);
+		return REASON_ANSWERED_UNTIMED;
+	}
+	__sync_lock_test_and_set(&w->taken, PLACE_WAITS); /* what stands there before is seen with it */
+	if (!start_clock(c, place, cfg->delay)) {
 		free_place(c, place, w);
 		return REASON_ANSWERED_UNTIMED;
 	}

@@ -275,6 +275,7 @@ enum place_state {
 	PLACE_FREE,
 	PLACE_WAITS,
 	PLACE_ANSWERED, /* the time was up, and the secondary has answered */
+	PLACE_BUSY, /* filled in or answered just now: nobody else touches it */
 };
 
 /* A SYN that its slot's primary should answer: all that the secondary needs if
