@@ -3,7 +3,13 @@
 package controller
 
 import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/onevip/onevip/state"
 	"github.com/onevip/onevip/topology"
@@ -31,5 +37,33 @@ func TestSetsAreDeletedLast(t *testing.T) {
 	}
 	if deleted != topology.BucketCount {
 		t.Errorf("%d sets deleted, want %d", deleted, topology.BucketCount)
+	}
+}
+
+var serviceName = rapid.Custom(func(t *rapid.T) topology.ServiceName {
+	return topology.ServiceName(fmt.Sprintf("s%d", rapid.IntRange(1, 4).Draw(t, "service")))
+})
+
+// set writes a bucket's nodes, of a service that there is or is not.
+func (r *randomCluster) set(t *rapid.T) {
+	set := state.Locality{Service: serviceName.Draw(t, "service"), Bucket: rapid.IntRange(0, 9).Draw(t, "bucket"), Changed: r.now, Nodes: []topology.NodeName{nodeName.Draw(t, "node")}}
+	if err := r.store.PutLocalities(context.Background(), []state.Locality{set}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkSets: services whose policy is locality keep their sets as agents wrote them,
+// no others have any.
+func (r *randomCluster) checkSets(t *rapid.T, before, after state.View) {
+	for name := range after.Locality {
+		keeps := slices.ContainsFunc(r.config.Services, func(s topology.Service) bool { return s.Name == name && s.Policy == topology.Locality })
+		if !keeps {
+			t.Fatalf("service %s has sets", name)
+		}
+	}
+	for _, s := range r.config.Services {
+		if s.Policy == topology.Locality && !reflect.DeepEqual(before.Locality[s.Name], after.Locality[s.Name]) {
+			t.Fatalf("sets of %s are %v, were %v", s.Name, after.Locality[s.Name], before.Locality[s.Name])
+		}
 	}
 }

@@ -74,7 +74,7 @@ var nodeName = rapid.Custom(func(t *rapid.T) topology.NodeName {
 
 // disturb lets something happen.
 func (r *randomCluster) disturb(t *rapid.T) {
-	what := rapid.SampledFrom([]string{"agent", "agent", "agent", "suspects", "storm", "cleared", "fences", "link", "gone", "configure", "time", "moment", "stranger"})
+	what := rapid.SampledFrom([]string{"agent", "agent", "agent", "suspects", "storm", "cleared", "fences", "link", "gone", "configure", "time", "moment", "stranger", "set"})
 	switch what.Draw(t, "what") {
 	case "agent":
 		name := nodeName.Draw(t, "agent")
@@ -107,6 +107,8 @@ func (r *randomCluster) disturb(t *rapid.T) {
 		node := state.Node{Schema: state.Schema, Name: name, ID: topology.NodeID(rapid.IntRange(1, 9).Draw(t, "id"))}
 		r.put(t, "nodes/"+string(name), node)
 		clear(r.left)
+	case "set":
+		r.set(t)
 	}
 }
 
@@ -117,6 +119,11 @@ func (r *randomCluster) configure(t *rapid.T) {
 		r.config.Nodes = append(r.config.Nodes, topology.Node{Name: name, Switch: "s1", Port: string(name), Weight: 1})
 	}
 	r.config.Schedulers = rapid.SampledFrom([]topology.Schedulers{"1", "all"}).Draw(t, "schedulers")
+	r.config.Services = nil
+	for i, name := range rapid.SliceOfNDistinct(serviceName, 0, 3, rapid.ID).Draw(t, "services") {
+		policy := rapid.SampledFrom([]topology.Policy{topology.LeastConnection, topology.Locality, topology.BoundedHash}).Draw(t, "policy")
+		r.config.Services = append(r.config.Services, topology.Service{Name: name, VIPs: addrs("10.77.0.1"), Port: uint16(80 + i), Policy: policy})
+	}
 }
 
 func (r *randomCluster) put(t *rapid.T, key string, record any) {
@@ -147,6 +154,7 @@ func (r *randomCluster) decide(t *rapid.T) {
 func (r *randomCluster) check(t *rapid.T, before, after state.View) {
 	r.checkMembers(t, before, after)
 	r.checkFailures(t, before, after)
+	r.checkSets(t, before, after)
 	checkRing(t, after.Events)
 	checkSlots(t, before.Slots, after)
 	checkCookie(t, before.Cookie, after.Cookie, r.config.Cookie.Rotate)
