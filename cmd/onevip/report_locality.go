@@ -175,8 +175,15 @@ func (r topReport) writeTable(w io.Writer) error {
 		}
 		t.row(b.Service, b.Bucket, b.Requests, percent(b.Share), b.nodes(), changed, cmp.Or(printable(b.Sample, 60), "-"))
 	}
-	if err := t.flush(); err != nil || !r.More {
+	if err := t.flush(); err != nil {
 		return err
+	}
+	if len(r.Buckets) == 0 {
+		_, err := fmt.Fprintln(w, "(no node tells of a request that had a key)")
+		return err
+	}
+	if !r.More {
+		return nil
 	}
 	_, err := fmt.Fprintf(w, "(the busiest %d; --limit 0 shows all that are known)\n", len(r.Buckets))
 	return err
