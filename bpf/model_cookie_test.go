@@ -24,6 +24,7 @@ type cookie struct {
 	wscale      uint8 // 15: none
 	sack, ecn   bool
 	timestamps  bool
+	inspect     bool // owner is the inspector
 }
 
 const noScale = 15
@@ -56,7 +57,7 @@ func (c cookie) mac(key [16]byte) uint64 {
 	in = binary.BigEndian.AppendUint16(in, c.vip.Port())
 	in = binary.LittleEndian.AppendUint32(in, c.clientISN)
 	in = binary.LittleEndian.AppendUint32(in, c.epoch)
-	in = append(in, byte(c.owner), c.mssIndex, c.optionBits(), bit(c.timestamps))
+	in = append(in, byte(c.owner), c.mssIndex, c.optionBits(), bit(c.timestamps)|bit(c.inspect)<<1)
 	k0, k1 := binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])
 	return siphash.Hash(k0, k1, in)
 }

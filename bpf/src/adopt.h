@@ -59,7 +59,8 @@ static __always_inline enum reason refusal(struct bpf_sock *listener)
 }
 
 /*
- * May the segment be adopted? One that was adopted already but found no room in
+ * May the segment be adopted? COOKIE_VALID, or COOKIE_INSPECT if the node that it names
+ * says so. One that was adopted already but found no room in
  * the accept queue comes here again, until there is a socket.
  */
 static __noinline int check_adoption(struct __sk_buff *skb, struct ov_config *cfg,
@@ -72,12 +73,24 @@ static __noinline int check_adoption(struct __sk_buff *skb, struct ov_config *cf
 	if (!parse_options(skb, seg, &ts))
 		return REASON_BAD_TCP_OPTIONS;
 	err = check_cookie(cfg, seg, &ts, &c);
-	if (err != COOKIE_VALID)
+	if (!is_valid(err))
 		return err;
 	if (is_duplicate(seg))
 		return REASON_DUPLICATE;
 	fill_attrs(cfg, seg, &ts, &c, attrs);
-	return COOKIE_VALID;
+	return err;
+}
+
+/* Nobody listens. What was handed over has its inspector's address: the client's is that
+ * of its SYN. */
+static __always_inline int refuse(struct __sk_buff *skb, struct segment *seg)
+{
+	__be16 client[3];
+
+	forget_unheard(&seg->flow);
+	if (seg->handed && find_client(&seg->flow.client, client))
+		bpf_skb_store_bytes(skb, ETH_ALEN, client, sizeof(client), 0);
+	return reply_rst(skb, seg, REASON_RESET_NO_LISTENER);
 }
 
 /* What is checked goes to its listener. */
@@ -87,9 +100,7 @@ static __always_inline int adopt(struct __sk_buff *skb, struct segment *seg, str
 	struct sock *listener = skc ? (struct sock *)bpf_skc_to_tcp_sock(skc) : NULL;
 
 	if (!listener)
-		forget_unheard(&seg->flow);
-	if (!listener)
-		return reply_rst(skb, seg, REASON_RESET_NO_LISTENER);
+		return refuse(skb, seg);
 	if (bpf_sk_assign_tcp_reqsk(skb, listener, attrs, sizeof(*attrs)))
 		return drop(refusal(skc));
 	return pass(reason);

@@ -7,9 +7,20 @@
 #ifndef ONEVIP_ANSWER_H
 #define ONEVIP_ANSWER_H
 
-#include "unheard.h"
+#include "member.h"
 #include "schedule.h"
-#include "service.h"
+#include "unheard.h"
+
+/* Whom the answer names: the owner, or, where the first request is to name it, us as its
+ * inspector. UNDECIDED: no node may be picked. */
+static __always_inline __u32 name(struct ov_config *cfg, struct ov_service *svc,
+				  struct segment *syn)
+{
+	syn->inspect = inspects(svc);
+	if (!syn->inspect)
+		return pick_owner(svc, &syn->flow);
+	return can_pick(svc) ? cfg->self : UNDECIDED;
+}
 
 #define INITIAL_WINDOW 64240 /* unscaled (RFC 7323, 2.2); what the kernel begins with */
 
@@ -58,6 +69,7 @@ static __noinline bool make_syn_ack(struct ov_config *cfg, struct segment *seg,
 	c.epoch = key->epoch;
 	c.owner = owner;
 	c.timestamps = syn->timestamps;
+	c.inspect = seg->inspect;
 	grant(seg, syn, &c.opt);
 	mac = cookie_mac(key, &seg->flow, &c);
 	start_tcp(out, seg->flow.vip_port, seg->flow.client_port, 0);
@@ -84,16 +96,13 @@ static __always_inline void record_syn(struct segment *seg, struct options *syn)
 
 /* The owner's own copy of that SYN may have been lost: it gets ours, from our
  * address, as the switch wants it between members. */
-static __always_inline void copy_syn_to(struct __sk_buff *skb, __u32 owner)
+static __noinline void copy_syn_to(struct __sk_buff *skb, struct ov_config *cfg,
+				  __u32 owner)
 {
-	struct ov_member *m = bpf_map_lookup_elem(&members, &owner);
-	struct { __u8 dest[ETH_ALEN], source[ETH_ALEN]; } was, now;
+	struct ov_member *m = find_member(owner);
+	struct addresses was;
 
-	if (!m || !m->known || bpf_skb_load_bytes(skb, 0, &was, sizeof(was)))
-		return;
-	__builtin_memcpy(now.dest, m->mac, ETH_ALEN);
-	__builtin_memcpy(now.source, was.dest, ETH_ALEN);
-	if (bpf_skb_store_bytes(skb, 0, &now, sizeof(now), 0))
+	if (!m || bpf_skb_load_bytes(skb, 0, &was, sizeof(was)) || !address_to(skb, cfg, m))
 		return;
 	bpf_clone_redirect(skb, skb->ifindex, 0);
 	bpf_skb_store_bytes(skb, 0, &was, sizeof(was), 0);
@@ -108,7 +117,7 @@ static __noinline int answer(struct __sk_buff *skb, struct ov_config *cfg, struc
 	if (!make_syn_ack(cfg, seg, syn, owner, &out))
 		return drop(REASON_NOT_READY);
 	if (!syn->timestamps && owner != cfg->self)
-		copy_syn_to(skb, owner);
+		copy_syn_to(skb, cfg, owner);
 	if (!replace_packet(skb, seg, &out, out.h.doff * 4, true))
 		return drop(REASON_REWRITE_FAILED);
 	if (owner == cfg->self)

@@ -29,12 +29,12 @@ static __always_inline void trace_awaiting(struct ov_flow *f, __u64 ns)
 static __noinline void tell_syn(struct segment *syn, const struct options *opt,
 				const struct ether_out *was, __u32 owner)
 {
-	struct ov_member *m = bpf_map_lookup_elem(&members, &owner);
+	struct ov_member *m = find_member(owner);
 	struct ether_out eth = *was;
 	struct packet_out out;
 	struct ov_notice *n;
 
-	if (!m || !m->known)
+	if (!m)
 		return;
 	__builtin_memcpy(eth.dest, m->mac, ETH_ALEN);
 	__builtin_memcpy(eth.source, was->dest, ETH_ALEN);
@@ -65,7 +65,7 @@ static __noinline void answer_late(struct ov_config *cfg, struct ov_flow *f, __u
 	struct ov_notice *n;
 	__u32 owner;
 
-	owner = svc ? pick_owner(svc, f) : UNDECIDED;
+	owner = svc ? name(cfg, svc, &syn) : UNDECIDED;
 	if (owner == UNDECIDED)
 		return count(REASON_NO_NODE);
 	if (!make_syn_ack(cfg, &syn, &opt, owner, &out))

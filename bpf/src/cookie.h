@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * cookie.h - the sequence number (and timestamp) of our SYN/ACK, which carry
- * all that the owner must know to make the socket. docs/formats/cookie.md.
+ * all that the owner must know to make the socket. docs/formats/cookie.md. Where the
+ * first request decides, they name its inspector in place of the owner.
  *
  *   ISN    owner (8) | MSS index (3) | epoch (2) | MAC (19)
  *   TSval  more MAC (26) | ECN (1) | SACK (1) | window scale (4)
@@ -10,6 +11,7 @@
 #define ONEVIP_COOKIE_H
 
 #include "parse.h"
+#include "service.h"
 #include "siphash.h"
 
 #define ISN_MAC_BITS 19
@@ -24,7 +26,8 @@ struct cookie {
 	__u32 owner;
 	struct ov_options opt;
 	__u8 timestamps; /* opt travels in TSval; else in a SYN record */
-	__u8 pad[3];
+	__u8 inspect;	 /* owner is the inspector */
+	__u8 pad[2];
 };
 
 static __always_inline __u32 cookie_owner(__u32 isn)
@@ -69,6 +72,13 @@ static __always_inline __u32 option_bits(const struct ov_options *opt)
 	return (opt->wscale & 15) | (opt->sack & 1) << 4 | (opt->ecn & 1) << 5;
 }
 
+static __always_inline void set_option_bits(struct ov_options *opt, __u32 bits)
+{
+	opt->wscale = bits & 15;
+	opt->sack = bits >> 4 & 1;
+	opt->ecn = bits >> 5 & 1;
+}
+
 /* All 64 bits of the MAC: the low 19 go into the ISN, the next 26 into TSval. */
 static __noinline __u64 cookie_mac(struct ov_key *key, struct ov_flow *f, struct cookie *c)
 {
@@ -87,7 +97,8 @@ static __noinline __u64 cookie_mac(struct ov_key *key, struct ov_flow *f, struct
 	}
 	sip_word(&s, (__u64)f->client_port | (__u64)f->vip_port << 16 | (__u64)c->client_isn << 32);
 	sip_word(&s, (__u64)c->epoch | (__u64)c->owner << 32 | (__u64)c->opt.mss_index << 40 |
-			     (__u64)option_bits(&c->opt) << 48 | (__u64)c->timestamps << 56);
+			     (__u64)option_bits(&c->opt) << 48 |
+			     (__u64)(c->timestamps | c->inspect << 1) << 56);
 	return sip_end(&s, 0, len);
 }
 
@@ -103,6 +114,7 @@ static __always_inline __u32 cookie_tsval(const struct cookie *c, __u64 mac)
 }
 
 #define COOKIE_VALID (-1)
+#define COOKIE_INSPECT (-2) /* valid, and names the inspector */
 
 /* The options that the SYN/ACK granted: from the echoed timestamp, or, where
  * the client uses none, from the record of its SYN. */
@@ -114,9 +126,7 @@ static __always_inline int cookie_options(struct segment *seg, struct options *t
 
 	if (ts->timestamps) {
 		c->timestamps = 1;
-		c->opt.wscale = ts->tsecr & 15;
-		c->opt.sack = ts->tsecr >> 4 & 1;
-		c->opt.ecn = ts->tsecr >> 5 & 1;
+		set_option_bits(&c->opt, ts->tsecr);
 		return COOKIE_VALID;
 	}
 	record = bpf_map_lookup_elem(&syn_records, &key);
@@ -128,9 +138,27 @@ static __always_inline int cookie_options(struct segment *seg, struct options *t
 	return COOKIE_VALID;
 }
 
+static __always_inline bool is_inspected(struct ov_config *cfg, struct ov_flow *f)
+{
+	struct ov_service svc;
+
+	return cfg->inspects && find_service(cfg, f, &svc) && inspects(&svc);
+}
+
+/* Is it the cookie that *c makes? */
+static __always_inline bool fits(struct ov_key *key, struct segment *seg, struct options *ts,
+				 struct cookie *c)
+{
+	__u64 mac = cookie_mac(key, &seg->flow, c);
+
+	if (cookie_isn(c, mac) != seg->ack_seq - 1)
+		return false;
+	return !c->timestamps || cookie_tsval(c, mac) == ts->tsecr;
+}
+
 /*
- * Does this segment finish a handshake that some scheduler answered? COOKIE_VALID
- * and *c, or the reason why not. The epoch comes first: it is cheap, and most
+ * Does this segment finish a handshake that some scheduler answered? COOKIE_VALID or
+ * COOKIE_INSPECT and *c, or the reason why not. The epoch comes first: it is cheap, and most
  * foreign segments end there or at the owner, which the caller compares.
  */
 static __noinline int check_cookie(struct ov_config *cfg, struct segment *seg,
@@ -138,7 +166,6 @@ static __noinline int check_cookie(struct ov_config *cfg, struct segment *seg,
 {
 	__u32 isn = seg->ack_seq - 1;
 	struct ov_key *key = &cfg->keys[isn >> ISN_MAC_BITS & 3];
-	__u64 mac;
 	int err;
 
 	if (!key->valid)
@@ -151,12 +178,13 @@ static __noinline int check_cookie(struct ov_config *cfg, struct segment *seg,
 	err = cookie_options(seg, ts, c);
 	if (err != COOKIE_VALID)
 		return err;
-	mac = cookie_mac(key, &seg->flow, c);
-	if (cookie_isn(c, mac) != isn)
-		return REASON_COOKIE_MISMATCH;
-	if (c->timestamps && cookie_tsval(c, mac) != ts->tsecr)
-		return REASON_COOKIE_MISMATCH;
-	return COOKIE_VALID;
+	c->inspect = is_inspected(cfg, &seg->flow);
+	if (!fits(key, seg, ts, c)) {
+		c->inspect = !c->inspect; /* of a policy that was changed a moment ago */
+		if (!cfg->inspects || !fits(key, seg, ts, c))
+			return REASON_COOKIE_MISMATCH;
+	}
+	return c->inspect ? COOKIE_INSPECT : COOKIE_VALID;
 }
 
 #endif

@@ -18,28 +18,24 @@ static __noinline void stop_awaiting(struct ov_flow *f, __u32 isn)
 	stop(&key);
 }
 
-/* The client's segment may be of a SYN that waits here: it counts if its cookie does.
- * Not static: see walk_options. */
-__noinline int stop_if_answered(struct __sk_buff *skb, struct ov_config *cfg,
-					struct segment *seg)
+/* May the client's segment be of a SYN that waits here? Not static: see walk_options. */
+__noinline bool may_be_awaited(struct segment *seg)
 {
 	struct ov_syn_key key = {};
 
-	if (!cfg || !seg)
-		return 0;
+	if (!seg)
+		return false;
 	key.flow = seg->flow;
 	key.isn = seg->seq - 1;
-	if (is_awaiting(&key) && has_valid_cookie(skb, cfg, seg))
-		stop(&key);
-	return 0;
+	return is_awaiting(&key);
 }
 
 /* A segment of a client without a socket here. Most leave no trace. */
 static __always_inline void learn(struct __sk_buff *skb, struct ov_config *cfg,
 				  struct segment *seg, struct traced traced)
 {
-	if (traced.awaited && seg->ack)
-		stop_if_answered(skb, cfg, seg);
+	if (traced.awaited && may_be_awaited(seg) && has_valid_cookie(skb, cfg, seg))
+		stop_awaiting(&seg->flow, seg->seq - 1);
 	if (traced.unheard)
 		forget_lost(seg);
 }

@@ -92,6 +92,7 @@ struct traced {
 	bool closed;  /* tombstones, for less than `lifetime` seconds */
 	bool awaited; /* awaiting */
 	bool unheard; /* unheard */
+	bool handed;  /* handovers: a segment was sent to its owner a moment ago */
 };
 
 /* One look, and one at the clock if there is something: most have left no trace. */
@@ -102,13 +103,14 @@ static __always_inline struct traced look_up_traces(const struct ov_flow *f, __u
 	__u32 tick;
 	__u64 now;
 
-	if (!t || !(t->closed | t->awaited | t->unheard))
+	if (!t || !(t->closed | t->awaited | t->unheard | t->handed))
 		return found;
 	now = bpf_ktime_get_coarse_ns();
 	tick = now >> TICK_SHIFT;
 	found.closed = t->closed && (__s32)(now / NSEC_PER_SEC - t->closed - lifetime) <= 0;
 	found.awaited = t->awaited && (__s32)(t->awaited - tick) >= 0;
 	found.unheard = t->unheard && (__s32)(t->unheard - tick) >= 0;
+	found.handed = t->handed && (__s32)(t->handed - tick) >= 0;
 	return found;
 }
 

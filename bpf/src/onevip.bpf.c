@@ -10,6 +10,8 @@
  *            names us                unheard.h: until the client is heard
  *   segment  a socket of ours?       reuse.h: unless the tuple is used again
  *            names us?               adopt.h: the kernel makes the socket
+ *            as its inspector?       handover.h: whose shall it be?
+ *            from its inspector?     ours: adopt.h
  *            another's?           guard.h: nothing, unless that node has failed
  *   ICMP     about a socket of ours? icmp.h
  *   question of another node         ask.h
@@ -27,6 +29,7 @@
 #include "ask.h"
 #include "evidence.h"
 #include "guard.h"
+#include "handover.h"
 #include "icmp.h"
 #include "resets.h"
 #include "sockets.h"
@@ -61,7 +64,7 @@ static __noinline int on_syn(struct __sk_buff *skb, struct ov_config *cfg, struc
 		reason = await(skb, cfg, seg, &syn);
 	if (!answers(reason))
 		return drop(reason);
-	owner = pick_owner(&svc, &seg->flow);
+	owner = name(cfg, &svc, seg);
 	if (owner == UNDECIDED)
 		return drop(REASON_NO_NODE);
 	verdict = answer(skb, cfg, seg, &syn, owner);
@@ -73,6 +76,22 @@ static __always_inline bool names_us(struct ov_config *cfg, struct segment *seg)
 	return seg->ack && !seg->rst && !seg->syn && cookie_owner(seg->ack_seq - 1) == cfg->self;
 }
 
+/* Its inspector says that it is ours. Only its cookie names that one: what else such a
+ * frame may be, we have seen from the client. */
+static __always_inline int on_handed(struct __sk_buff *skb, struct ov_config *cfg,
+				     struct segment *seg, struct bpf_sock *skc,
+				     struct bpf_tcp_req_attrs *attrs)
+{
+	int err;
+
+	seg->handed = 1;
+	take_options(skb, seg);
+	err = check_adoption(skb, cfg, seg, attrs);
+	if (err == COOKIE_INSPECT)
+		return adopt(skb, seg, skc, attrs, REASON_ADOPTED_HANDED);
+	return drop(err == COOKIE_VALID ? REASON_FOREIGN : err);
+}
+
 /* No socket, or only a listener: ours to adopt, or to guard, or nothing to us. skc
  * is what the lookup found; the caller releases it. */
 static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *cfg,
@@ -81,22 +100,28 @@ static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *c
 	struct traced traced = look_up_traces(&seg->flow, cfg->lifetime);
 	struct bpf_tcp_req_attrs attrs;
 	int err = REASON_FOREIGN;
+	enum reason reason;
 
 	learn(skb, cfg, seg, traced);
 	if (names_us(cfg, seg))
 		err = check_adoption(skb, cfg, seg, &attrs);
+	else if (is_handed(skb, cfg, seg))
+		return on_handed(skb, cfg, seg, skc, &attrs);
 	if (err == REASON_DUPLICATE)
 		return drop(REASON_DUPLICATE);
-	if (err == COOKIE_VALID)
-		return adopt(skb, seg, skc, &attrs, REASON_ADOPTED);
+	if (is_valid(err)) {
+		reason = err == COOKIE_VALID ? REASON_ADOPTED : REASON_ADOPTED_INSPECTED;
+		err = err == COOKIE_VALID ? GO_ON : on_first(skb, cfg, seg);
+		return err == GO_ON ? adopt(skb, seg, skc, &attrs, reason) : err;
+	}
 	if (has_closed(skb, cfg, seg, traced))
 		return pass(REASON_CLOSED);
 	err = guard(skb, cfg, seg, err);
 	if (err == REASON_RESET_ORPHAN || err == REASON_RESET_YOUNG)
 		return reply_rst(skb, seg, err);
 	if (err != REASON_ADOPTED_YOUNG)
-		return drop(err);
-	if (check_adoption(skb, cfg, seg, &attrs) != COOKIE_VALID)
+		return traced.handed && names_us(cfg, seg) ? follow(skb, cfg, seg, err) : drop(err);
+	if (!is_valid(check_adoption(skb, cfg, seg, &attrs)))
 		return drop(REASON_DUPLICATE);
 	return adopt(skb, seg, skc, &attrs, REASON_ADOPTED_YOUNG);
 }

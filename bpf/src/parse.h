@@ -29,9 +29,12 @@ struct segment {
 	__u32 l4;	   /* offset of the TCP header */
 	__u32 options_len; /* bytes, a multiple of 4, at most 40 */
 	__u32 payload;	   /* bytes */
+	__u64 hash;	   /* of the request's key */
 	__u8 v6;
 	__u8 syn, ack, rst, fin;
 	__u8 ecn_setup; /* SYN with ECE and CWR (RFC 3168) */
+	__u8 inspect;	/* SYN: its answer names the inspector, not the owner */
+	__u8 handed;	/* sent to us by the inspector that it names */
 };
 
 /* Is this one of ours? The inline ones first: they are nearly always all. */

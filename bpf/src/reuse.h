@@ -11,23 +11,43 @@
 #ifndef ONEVIP_REUSE_H
 #define ONEVIP_REUSE_H
 
+#include "member.h"
 #include "unheard.h"
 
 /* On the copy, so that it is not copied again if the old socket did not go. */
 #define MARK_AGAIN 0x4f4e4556 /* "ONEV" */
 
-/* Not static: the verifier looks at it once. */
-__noinline bool has_valid_cookie(struct __sk_buff *skb, struct ov_config *cfg,
-				 struct segment *seg)
+/* COOKIE_VALID, COOKIE_INSPECT, or a reason why it is neither. Not static: the verifier
+ * looks at it once. */
+__noinline int cookie_in(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg)
 {
 	struct options ts;
 	struct cookie c;
 
-	if (!cfg || !seg || !seg->ack || seg->syn || seg->rst)
-		return false;
+	if (!cfg || !seg || !seg->ack || seg->rst)
+		return REASON_FOREIGN;
 	if (!parse_options(skb, seg, &ts))
-		return false;
-	return check_cookie(cfg, seg, &ts, &c) == COOKIE_VALID;
+		return REASON_BAD_TCP_OPTIONS;
+	return check_cookie(cfg, seg, &ts, &c);
+}
+
+static __always_inline void note_handed(struct __sk_buff *skb, struct ov_config *cfg,
+					struct segment *seg)
+{
+	seg->handed = is_handed(skb, cfg, seg);
+	if (seg->handed)
+		take_options(skb, seg);
+}
+
+static __always_inline bool is_valid(int cookie)
+{
+	return cookie == COOKIE_VALID || cookie == COOKIE_INSPECT;
+}
+
+static __always_inline bool has_valid_cookie(struct __sk_buff *skb, struct ov_config *cfg,
+					     struct segment *seg)
+{
+	return !seg->syn && is_valid(cookie_in(skb, cfg, seg));
 }
 
 /* Ends the old socket, which expects rcv_nxt. */
@@ -38,7 +58,7 @@ static __noinline int end_old(struct __sk_buff *skb, struct ov_config *cfg, stru
 
 	if (mark == MARK_AGAIN)
 		return drop(REASON_REUSE_STUCK);
-	if (cookie_owner(seg->ack_seq - 1) == cfg->self) {
+	if (cookie_owner(seg->ack_seq - 1) == cfg->self || seg->handed) {
 		skb->mark = MARK_AGAIN;
 		bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS);
 		skb->mark = mark;
@@ -120,6 +140,7 @@ static __noinline int in_time_wait(struct __sk_buff *skb, struct ov_config *cfg,
 {
 	if (seg->seq == rcv_nxt || is_old_first(seg, rcv_nxt))
 		return pass(REASON_OWN);
+	note_handed(skb, cfg, seg);
 	if (!has_valid_cookie(skb, cfg, seg))
 		return pass(REASON_OWN);
 	supersede_by(seg);
@@ -145,7 +166,10 @@ static __always_inline bool is_strange(struct bpf_sock *sk, __u32 seq, __u32 rcv
 static __noinline int on_live(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
 			      __u32 rcv_nxt, __u32 first)
 {
-	if (seg->seq == first || !has_valid_cookie(skb, cfg, seg))
+	if (seg->seq == first)
+		return pass(REASON_OWN);
+	note_handed(skb, cfg, seg);
+	if (!has_valid_cookie(skb, cfg, seg))
 		return pass(REASON_OWN);
 	return end_old(skb, cfg, seg, rcv_nxt, REASON_REUSE_LIVE);
 }

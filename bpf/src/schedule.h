@@ -266,6 +266,15 @@ static __always_inline __u32 pick_by_source(struct ov_by_node *assigned, __u32 i
 	return node;
 }
 
+/* May any node be picked? */
+static __always_inline bool can_pick(const struct ov_service *svc)
+{
+	__u32 id = svc->id;
+	struct ov_loads *table = bpf_map_lookup_elem(&loads, &id);
+
+	return table && table->count;
+}
+
 /* The nodes that may be picked for a service, as they stand; false: there are none. */
 static __always_inline bool gather(struct tournament *t, struct ov_service *svc)
 {

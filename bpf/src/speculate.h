@@ -8,6 +8,7 @@
 #define ONEVIP_SPECULATE_H
 
 #include "awaiting.h"
+#include "member.h"
 
 static __always_inline bool is_suspected(struct ov_config *cfg, __u8 node)
 {
@@ -42,20 +43,6 @@ static __always_inline bool answers(enum reason part)
 
 /* A SYN without timestamps that another scheduler of its slot sent to us because
  * it has named us (copy_syn_to): not one to answer. */
-static __always_inline bool is_from(struct __sk_buff *skb, __u32 node)
-{
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct ov_member *m = bpf_map_lookup_elem(&members, &node);
-	struct ethhdr *eth = data;
-
-	if (!m || !m->known || (void *)(eth + 1) > end)
-		return false;
-	for (int i = 0; i < ETH_ALEN; i++)
-		if (m->mac[i] != eth->h_source[i])
-			return false;
-	return true;
-}
-
 static __noinline bool is_copy(struct __sk_buff *skb, const struct ov_flow *f)
 {
 	struct ov_slots *table = get_slots();

@@ -18,7 +18,7 @@
 /* No window reaches further than this (RFC 7323, 2.3). */
 #define MAX_WINDOW (1U << 30)
 
-#define UNHEARD_FOR (8 * NSEC_PER_SEC) /* the last is sent after 7 s */
+#define UNHEARD_FOR (8 * NSEC_PER_SEC) /* the last is sent after 7 s, or 2 s after the first */
 
 /* A client's place in `clients`, and the low 16 bits of what stands there. */
 static __always_inline __u64 *client_place(const union ov_addr *client, __u32 *tag)
@@ -86,7 +86,7 @@ static __always_inline void keep_draft(struct ov_flow *f, struct ov_unheard *dra
 
 	draft->at = bpf_ktime_get_ns();
 	if (trace)
-		trace->unheard = ticks_from_now(UNHEARD_FOR);
+		trace->unheard = ticks_from_now(UNHEARD_FOR + draft->silent * NSEC_PER_MSEC);
 	if (bpf_map_update_elem(&unheard, f, draft, BPF_ANY))
 		count(REASON_UNHEARD_FULL);
 }
@@ -102,6 +102,15 @@ static __noinline __u32 copy_frame(const struct packet_out *out, bool v6, __u8 *
 	return L4_OFFSET_V4 + out->h.doff * 4;
 }
 
+/* Milliseconds that its clients may say nothing. */
+static __noinline __u32 silence_of(const struct ov_flow *f)
+{
+	struct ov_service *svc = service_of(f);
+	struct ov_rules *rule = svc ? rules_of(svc) : NULL;
+
+	return rule ? rule->silent / NSEC_PER_MSEC : 0;
+}
+
 /* Our own SYN/ACK names us: no mirror shows it to us. */
 static __noinline void keep_answer(struct segment *syn, const struct packet_out *out)
 {
@@ -111,6 +120,7 @@ static __noinline void keep_answer(struct segment *syn, const struct packet_out 
 		return;
 	draft->isn = syn->seq;
 	draft->answer = bpf_ntohl(out->h.seq);
+	draft->silent = syn->inspect ? silence_of(&syn->flow) : 0;
 	draft->len = copy_frame(out, syn->v6, draft->frame);
 	keep_draft(&syn->flow, draft);
 }
@@ -139,6 +149,7 @@ static __noinline void keep_mirrored(struct __sk_buff *skb, struct ov_config *cf
 	__builtin_memcpy(eth->dest, client, ETH_ALEN);
 	draft->isn = seg->ack_seq - 1;
 	draft->answer = seg->seq;
+	draft->silent = 0;
 	draft->len = len;
 	keep_draft(&seg->flow, draft);
 }
