@@ -44,9 +44,9 @@ type LocalitySeen struct {
 	Schema   int                  `json:"schema"`
 	Node     topology.NodeName    `json:"node"`
 	Service  topology.ServiceName `json:"service"`
-	Since    time.Time            `json:"since"`    // of the counting
-	Requests uint64               `json:"requests"` // of all buckets
-	Buckets  []SeenBucket         `json:"buckets"`  // the SeenBuckets busiest, the busiest first
+	Since    time.Time            `json:"since"`             // of the counting
+	Requests uint64               `json:"requests"`          // of all buckets
+	Buckets  []SeenBucket         `json:"buckets,omitempty"` // the SeenBuckets busiest, the busiest first
 }
 
 // SeenBuckets is how many buckets a LocalitySeen names.
