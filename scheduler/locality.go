@@ -98,7 +98,7 @@ type Decision struct {
 //     other is below half of it. Nobody can refuse connections here, so that is
 //     asked for: if all are overloaded alike, copies do not help, and would only
 //     drive everything out of the caches.
-//   - A set shrinks by a request that finds it at ease only.
+//   - A set does not shrink by a request that needs relief.
 //   - Thresholds are connections per WeightUnit of a node's weight.
 type LARD struct {
 	// Low and High: a set whose least loaded node is above High grows if a node is
