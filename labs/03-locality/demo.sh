@@ -77,13 +77,13 @@ echo
 echo "What the nodes have in memory now, and what their disks have read"
 each_node /origin/stats | jq -r '"  \(.node)  \(.cache_files) files, \(.cache_bytes / 1e6 * 10 | round / 10) of \(.cache_limit / 1e6 | round) MB; \(.storage_bytes_read / 1e6 | round) MB read since the start"'
 echo
-"$onevip" locality top --lab $lab || true
+"$onevip" locality top --lab $lab
 
 cat <<END
 
 The lab stays up. Go on:
   $onevip bench locality --help                what it is worth under load
-  $onevip locality show --lab $lab web /download/dir00003/2-0
+  $onevip locality show --lab $lab --service web /download/dir00003/2-0
   $onevip lab exec --lab $lab client -- curl -sI http://10.77.0.1/download/dir00003/2-0
 Take it down, nothing stays:
   $onevip lab down $lab
