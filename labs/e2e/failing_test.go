@@ -12,8 +12,10 @@ import (
 	"time"
 )
 
-// failing is lab 01 for faults. An agent may be silent for five seconds.
-var failing = &lab{set: []string{"failure.grace=5s", "heartbeat.misses=4"}}
+// failing is lab 01 for faults. An agent may be silent for failingGrace.
+var failing = &lab{set: []string{"failure.grace=" + failingGrace.String(), "heartbeat.misses=4"}}
+
+const failingGrace = 5 * time.Second
 
 // failingRate is the load under which nodes fail in make test: new connections
 // per second. The full rate is onevip bench failover's.
@@ -29,6 +31,7 @@ type scene struct {
 	streams *process
 	before  map[string]nodeView
 	late    bool // nobody could decide for a while: clients may give up by themselves
+	prompt  bool // each SYN is answered before its client sends it again
 }
 
 // nodeView is what onevip nodes -o json says of one node.
@@ -120,7 +123,9 @@ func (s scene) ends(t *testing.T, lost ...string) {
 			t.Errorf("a stream of %s, talking: %t, ended otherwise than by RST: %s", stream.Node, stream.Talking, stream.Err)
 		}
 	}
-	s.stream.checkFailing(t, s.late)
+	if since := s.stream.checkFailing(t, s.late); s.prompt && since.unexplained() {
+		t.Errorf("%d SYNs had to be sent again, though the switch lost nothing", since.resent)
+	}
 	s.checkInvariants(t)
 }
 
@@ -161,7 +166,7 @@ func (s scene) checkInvariants(t *testing.T) {
 // checkFailing ends the open loop: where the lab's switch lost nothing, requests may
 // have been reset, with the owner that had them in hand, never left alone.
 // After a time in which nobody could decide, they may also have timed out.
-func (s stream) checkFailing(t *testing.T, late bool) {
+func (s stream) checkFailing(t *testing.T, late bool) losses {
 	t.Helper()
 	var got tally
 	if out := s.run.finish(t); json.Unmarshal([]byte(out), &got) != nil {
@@ -174,6 +179,7 @@ func (s stream) checkFailing(t *testing.T, late bool) {
 		}
 	}
 	t.Logf("%v, %d reset, slowest %v, %v; late answers at seconds %v", got.Answers, got.Failed, got.Slowest.Round(time.Millisecond), since, got.Late)
+	return since
 }
 
 // startRate begins an open loop.
