@@ -77,6 +77,7 @@ echo
 echo "What the nodes have in memory now, and what their disks have read"
 each_node /origin/stats | jq -r '"  \(.node)  \(.cache_files) files, \(.cache_bytes / 1e6 * 10 | round / 10) of \(.cache_limit / 1e6 | round) MB; \(.storage_bytes_read / 1e6 | round) MB read since the start"'
 echo
+sleep 5 # agents tell what was asked for every few seconds
 "$onevip" locality top --lab $lab
 
 cat <<END
