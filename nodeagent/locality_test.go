@@ -173,15 +173,39 @@ func TestASetThatAnotherDeletes(t *testing.T) {
 	wantAll(t, "taken", []bpf.Bucket{later(here(7, -2))}, writes)
 	wantAll(t, "not written again", nil, puts)
 
-	_, puts = r.tick(here(8, 1.5, 3)) // one that this node writes, and never sees in the store
+	r = newLocalityRig(t)
+	_, puts = r.tick(here(8, 0.5, 3)) // one that this node writes, and never sees in the store
 	r.wrote(r.now.wall, puts)
 	r.pass(localityPatience - 2*time.Second)
-	if writes, _ := r.tick(here(8, 1.5, 3)); len(writes) > 0 {
+	if writes, _ := r.tick(here(8, 0.5, 3)); len(writes) > 0 {
 		t.Errorf("after a View that is late: wrote %v", writes)
 	}
-	writes, puts = r.tick(here(8, 1.5, 3))
-	wantAll(t, "home again, after a while", []bpf.Bucket{later(here(8, 1.5))}, writes)
+	writes, puts = r.tick(here(8, 0.5, 3))
+	wantAll(t, "home again, after a while", []bpf.Bucket{later(here(8, 0.5))}, writes)
 	wantAll(t, "not written again either", nil, puts)
+}
+
+// What another node says after all were at home counts, also if its clock is behind.
+func TestASetAfterHome(t *testing.T) {
+	r := newLocalityRig(t)
+	r.tick(here(7, 0.5, 2))
+	r.tick(here(7, 1.5))
+	r.holds(stored(7, -3, "n2", "n3"))
+	writes, puts := r.tick(here(7, 1.5))
+	wantAll(t, "away again", []bpf.Bucket{later(here(7, 1.5), 3)}, writes)
+	wantAll(t, "into the store", nil, puts)
+}
+
+func TestASetOfOursThatAnotherDeletes(t *testing.T) {
+	r := newLocalityRig(t)
+	_, puts := r.tick(here(7, 0.5, 2))
+	r.wrote(r.now.wall, puts)
+	r.holds(puts...)
+	r.tick(here(7, 0.5, 2))
+	r.holds()
+	writes, puts := r.tick(here(7, 0.5, 2))
+	wantAll(t, "home again, at once", []bpf.Bucket{later(here(7, 0.5))}, writes)
+	wantAll(t, "not written again", nil, puts)
 }
 
 // A store that lost its data did not delete anything.
