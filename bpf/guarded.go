@@ -139,8 +139,12 @@ func (f *Filter) Condemn(flows []Flow, owner topology.NodeID) error {
 	return nil
 }
 
-// namesOther tells whether the client named a node, and not this one.
+// namesOther tells whether the client named a node, and not this one. What its inspector
+// said counts no more when that one has failed.
 func (g onevipOvGuarded) namesOther(owner topology.NodeID) bool {
+	if g.Flags&guardInspected != 0 && g.Inspector == uint8(owner) {
+		return false
+	}
 	return g.Flags&guardNamed != 0 && g.Owner != uint8(topology.Undecided) && g.Owner != uint8(owner)
 }
 

@@ -17,6 +17,13 @@ var resendAt = []time.Duration{1 * time.Second, 3 * time.Second, 7 * time.Second
 // unheardFor is UNHEARD_FOR in src/unheard.h.
 const unheardFor = 8 * time.Second
 
+// inspectorSendsAt is the same of an inspector, behind the time that its service gives to
+// silent clients: each answer that is lost delays what is done about them.
+var inspectorSendsAt = []time.Duration{0, 1 * time.Second, 2 * time.Second}
+
+// inspectorWaits is for how long after the last of them an answer counts.
+const inspectorWaits = 1 * time.Second
+
 // resent is how often the SYN/ACK of that time was sent again. It is not kept
 // with the SYN/ACK itself: to write it back there could undo what the program did
 // in between.
@@ -30,7 +37,8 @@ type resent struct {
 const resendsAtOnce = 1024
 
 // Unheard gives the frames to send again now: SYN/ACKs that named this node 1, 3
-// and 7 s ago and have led to no socket. It forgets those that are done. A node that
+// and 7 s ago and have led to no socket; or as its inspector Rules.Silent ago, and 1 and 2 s
+// before that, and nothing was asked for. It forgets those that are done. A node that
 // has stood down sends none. now is Now's; call it a few times a second, from one goroutine.
 func (f *Filter) Unheard(now time.Duration) ([][]byte, error) {
 	if f.StoodDown() {
@@ -41,14 +49,15 @@ func (f *Filter) Unheard(now time.Duration) ([][]byte, error) {
 	kept := map[onevipOvFlow]resent{}
 	err := f.eachUnheard(func(key onevipOvFlow, u *onevipOvUnheard) {
 		age, was := now-time.Duration(u.At), f.resent[key]
-		if age > unheardFor {
+		times, keep := u.schedule()
+		if age > keep {
 			done = append(done, key)
 			return
 		}
 		if was.at != u.At {
 			was = resent{at: u.At}
 		}
-		if due := dueBy(age); due > was.times && len(frames) < resendsAtOnce {
+		if due := dueBy(times, age); due > was.times && len(frames) < resendsAtOnce {
 			frames = append(frames, bytes.Clone(u.Frame[:min(int(u.Len), len(u.Frame))]))
 			was.times = due
 		}
@@ -77,14 +86,26 @@ func (f *Filter) eachUnheard(visit func(onevipOvFlow, *onevipOvUnheard)) error {
 	}
 }
 
+// schedule is when the SYN/ACK is sent again, and until when it is kept.
+func (u *onevipOvUnheard) schedule() (at []time.Duration, keep time.Duration) {
+	if u.Silent == 0 {
+		return resendAt, unheardFor
+	}
+	silent := time.Duration(u.Silent) * time.Millisecond
+	for _, later := range inspectorSendsAt {
+		at = append(at, silent+later)
+	}
+	return at, at[len(at)-1] + inspectorWaits
+}
+
 // dueBy is how often a SYN/ACK of that age should have been sent again.
-func dueBy(age time.Duration) (times int) {
-	for _, at := range resendAt {
+func dueBy(times []time.Duration, age time.Duration) (due int) {
+	for _, at := range times {
 		if age >= at {
-			times++
+			due++
 		}
 	}
-	return times
+	return due
 }
 
 func (f *Filter) forgetUnheard(flows []onevipOvFlow) error {

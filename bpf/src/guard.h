@@ -53,11 +53,16 @@ static __always_inline void note_frame(struct __sk_buff *skb, struct segment *se
 	g->flags |= GUARD_TIMESTAMPS;
 }
 
-static __always_inline void note(struct __sk_buff *skb, struct segment *seg, struct ov_guarded *g)
+/* Not static: see walk_options. */
+__noinline int note(struct __sk_buff *skb, struct segment *seg, struct ov_guarded *g)
 {
-	__u32 next = seg->seq + seg->payload + seg->fin;
-	bool first = !(g->flags & GUARD_NUMBERED);
+	__u32 next;
+	bool first;
 
+	if (!seg || !g)
+		return 0;
+	next = seg->seq + seg->payload + seg->fin;
+	first = !(g->flags & GUARD_NUMBERED);
 	if (first || (__s32)(seg->ack_seq - g->ack) > 0)
 		g->ack = seg->ack_seq;
 	if (first || (__s32)(next - g->seq) > 0) {
@@ -68,13 +73,20 @@ static __always_inline void note(struct __sk_buff *skb, struct segment *seg, str
 	g->flags |= seg->fin ? GUARD_FIN : 0;
 	g->seen = now_seconds();
 	note_frame(skb, seg, g);
+	return 0;
 }
 
-/* A record from nothing, or in place of another connection's. Not static: the verifier
- * looks at it once. */
+/* The flags of a record that a cookie with this inspector has made. */
+static __always_inline __u32 inspected_by(__u32 inspector)
+{
+	return GUARD_INSPECTED | inspector << 8;
+}
+
+/* A record from nothing, or in place of another connection's. In `flags`, the inspector
+ * is above them. Not static: the verifier looks at it once. */
 __noinline int record(struct __sk_buff *skb, struct segment *seg, __u32 owner, __u32 flags)
 {
-	struct ov_guarded g = { .owner = owner };
+	struct ov_guarded g = { .owner = owner, .inspector = flags >> 8 };
 
 	if (!seg)
 		return 0;
@@ -86,7 +98,7 @@ __noinline int record(struct __sk_buff *skb, struct segment *seg, __u32 owner, _
 
 static __always_inline bool is_of_handshake(struct ov_guarded *g, struct segment *seg)
 {
-	return g && g->flags & GUARD_NAMED && g->isn == seg->seq - 1;
+	return g && g->flags & (GUARD_NAMED | GUARD_INSPECTED) && g->isn == seg->seq - 1;
 }
 
 /* Is this first segment of the connection that we know, perhaps only from its middle? */
@@ -102,7 +114,8 @@ static __always_inline bool is_known(struct ov_guarded *g, struct segment *seg)
  * be no room for it yet.
  */
 static __always_inline enum reason on_young(struct __sk_buff *skb, struct ov_config *cfg,
-					    struct segment *seg, struct ov_guarded *g, __u32 owner)
+					    struct segment *seg, struct ov_guarded *g, __u32 owner,
+					    __u32 flags)
 {
 	bool known = is_known(g, seg);
 	struct ov_service *svc;
@@ -112,11 +125,11 @@ static __always_inline enum reason on_young(struct __sk_buff *skb, struct ov_con
 	if (known ? g->flags & GUARD_DATA : seg->payload || seg->fin) {
 		svc = service_of(&seg->flow);
 		if (!svc || !svc->replay) {
-			record(skb, seg, owner, GUARD_NAMED | GUARD_DATA);
+			record(skb, seg, owner, GUARD_NAMED | GUARD_DATA | flags);
 			return REASON_RESET_YOUNG;
 		}
 	}
-	record(skb, seg, cfg->self, GUARD_NAMED);
+	record(skb, seg, cfg->self, GUARD_NAMED | flags);
 	return REASON_ADOPTED_YOUNG;
 }
 
@@ -168,6 +181,114 @@ static __always_inline enum reason stray(struct segment *seg, struct ov_guarded 
 	return REASON_STRAY;
 }
 
+static __always_inline enum reason stray_of(struct segment *seg)
+{
+	struct ov_guarded *g = bpf_map_lookup_elem(&guarded, &seg->flow);
+
+	return g ? stray(seg, g) : REASON_STRAY;
+}
+
+/* The handshake names its inspector: the record's owner is the one that this node was
+ * told of. */
+static __always_inline void note_inspector(struct __sk_buff *skb, struct segment *seg,
+					   struct ov_guarded *g, __u32 inspector)
+{
+	if (!is_of_handshake(g, seg)) {
+		g->isn = seg->seq - 1;
+		g->owner = UNDECIDED;
+		g->flags &= ~GUARD_NAMED;
+	} else if (g->flags & GUARD_INSPECTED && g->inspector != inspector) {
+		two_owners(skb, seg);
+	}
+	g->inspector = inspector;
+	g->flags |= GUARD_INSPECTED;
+	note(skb, seg, g);
+}
+
+/*
+ * We act for the inspector. Before there was data it has decided nothing, and what it
+ * has missed so is ours. After that, somebody may have the connection: the agent asks. Whom
+ * the agent found, or condemned, is the record's owner, but not a named one.
+ */
+static __always_inline enum reason on_uninspected(struct __sk_buff *skb, struct ov_config *cfg,
+						  struct segment *seg, struct ov_guarded *g,
+						  __u32 inspector)
+{
+	bool known = is_known(g, seg), first = is_of_handshake(g, seg);
+
+	if (first && g->owner != UNDECIDED && !(g->flags & GUARD_NAMED)) {
+		note(skb, seg, g);
+		return REASON_FOREIGN;
+	}
+	if (known && g->ack == seg->ack_seq && g->owner == UNDECIDED && !(g->flags & GUARD_DATA)) {
+		record(skb, seg, cfg->self, GUARD_NAMED | inspected_by(inspector));
+		return REASON_ADOPTED_YOUNG;
+	}
+	if (known)
+		note_inspector(skb, seg, g, inspector);
+	else
+		record(skb, seg, UNDECIDED, GUARD_DATA | inspected_by(inspector));
+	return stray_of(seg);
+}
+
+/* The segment finishes a handshake that names its inspector. */
+static __always_inline enum reason on_inspector(struct __sk_buff *skb, struct ov_config *cfg,
+						struct segment *seg, struct ov_guarded *g,
+						__u32 inspector, __u32 slot, bool watch)
+{
+	__u32 data = seg->payload || seg->fin ? GUARD_DATA : 0;
+
+	if (is_of_handshake(g, seg) && g->owner != UNDECIDED) {
+		if (g->owner == cfg->self)
+			return REASON_ADOPTED_YOUNG; /* there was no room for it yet */
+		if (acts_for(cfg, g->owner, slot))
+			return on_young(skb, cfg, seg, g, g->owner, inspected_by(inspector));
+	}
+	if (acts_for(cfg, inspector, slot))
+		return on_uninspected(skb, cfg, seg, g, inspector);
+	if (is_known(g, seg))
+		note_inspector(skb, seg, g, inspector);
+	else if (g || watch || acts_for(cfg, UNDECIDED, slot))
+		record(skb, seg, UNDECIDED, data | inspected_by(inspector));
+	return REASON_FOREIGN;
+}
+
+/*
+ * The inspector has decided: it is us, and this the client's segment, or it tells us by
+ * a copy that looks like no segment of a client (handover.h). Of that neither the numbers
+ * count, if we have seen better, nor its source.
+ */
+__noinline int note_owner(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
+			  __u32 owner, __u32 inspector)
+{
+	__u32 slot, flags = GUARD_NAMED | inspected_by(inspector);
+	struct ov_guarded *g;
+
+	if (!cfg || !seg)
+		return 0;
+	slot = slot_of(flow_hash(&seg->flow));
+	g = bpf_map_lookup_elem(&guarded, &seg->flow);
+	flags |= seg->payload || seg->fin ? GUARD_DATA : 0;
+	if (!is_known(g, seg)) {
+		record(skb, seg, owner, flags);
+		g = bpf_map_lookup_elem(&guarded, &seg->flow);
+		if (g && seg->syn && !find_client(&seg->flow.client, (__be16 *)g->mac))
+			__builtin_memset(g->mac, 0, sizeof(g->mac));
+		return 0;
+	}
+	if (g->owner == cfg->self)
+		return 0;
+	if (is_double(g, seg->seq - 1, owner) && !acts_for(cfg, g->owner, slot))
+		two_owners(skb, seg);
+	g->isn = seg->seq - 1;
+	g->owner = owner;
+	g->inspector = inspector;
+	g->flags |= flags;
+	if (!seg->syn)
+		note(skb, seg, g);
+	return 0;
+}
+
 /* Any other segment: the record says whose it is, if there is one. None is made for a
  * port without a service, or any stranger's ACKs would evict others. */
 static __always_inline enum reason on_mid_stream(struct __sk_buff *skb, struct ov_config *cfg,
@@ -200,6 +321,9 @@ static __always_inline bool may_name(struct ov_config *cfg, struct segment *seg,
 
 	if (!g)
 		return watch == WATCH_ALL || owner == watch || acts_for(cfg, UNDECIDED, slot);
+	if (g->flags & GUARD_INSPECTED && g->inspector == owner && is_of_handshake(g, seg) &&
+	    !acts_for(cfg, UNDECIDED, slot))
+		return false; /* it says no more than that inspector has */
 	if (acts_for(cfg, g->owner, slot)) /* or, if it is not known, for anybody */
 		return true;
 	if (g->owner == UNDECIDED && (__s32)(seg->seq - 1 - g->isn) < 0)
@@ -218,8 +342,10 @@ static __always_inline void on_rst(struct segment *seg, struct ov_guarded *g)
 __noinline int guard_segment(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
 			     __u32 slot, __u32 watch)
 {
-	__u32 owner = UNDECIDED;
+	bool all = watch == WATCH_ALL;
 	struct ov_guarded *g;
+	__u32 owner;
+	int cookie;
 
 	if (!cfg || !seg || seg->syn)
 		return REASON_FOREIGN;
@@ -229,13 +355,15 @@ __noinline int guard_segment(struct __sk_buff *skb, struct ov_config *cfg, struc
 			on_rst(seg, g);
 		return REASON_FOREIGN;
 	}
-	if (may_name(cfg, seg, g, slot, watch) && has_valid_cookie(skb, cfg, seg))
-		owner = cookie_owner(seg->ack_seq - 1);
-	if (owner == UNDECIDED)
-		return on_mid_stream(skb, cfg, seg, g, slot, watch == WATCH_ALL);
+	cookie = may_name(cfg, seg, g, slot, watch) ? cookie_in(skb, cfg, seg) : REASON_FOREIGN;
+	owner = cookie_owner(seg->ack_seq - 1);
+	if (cookie == COOKIE_INSPECT)
+		return on_inspector(skb, cfg, seg, g, owner, slot, all || watch == owner);
+	if (cookie != COOKIE_VALID)
+		return on_mid_stream(skb, cfg, seg, g, slot, all);
 	if (acts_for(cfg, owner, slot))
-		return on_young(skb, cfg, seg, g, owner);
-	return on_named(skb, cfg, seg, g, owner, slot, watch == WATCH_ALL || watch == owner);
+		return on_young(skb, cfg, seg, g, owner, 0);
+	return on_named(skb, cfg, seg, g, owner, slot, all || watch == owner);
 }
 
 /* A segment of another node's connection, which was to be dropped for `reason`. Gives

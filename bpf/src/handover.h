@@ -118,6 +118,100 @@ static __always_inline int hand(struct __sk_buff *skb, struct ov_config *cfg, __
 	return reply(skb, reason);
 }
 
+/* Who guards what `owner` owns; UNDECIDED: nobody. See scheduler.GuardOf. */
+static __always_inline __u32 guard_of(const struct ov_flow *f, __u32 owner)
+{
+	struct ov_slots *table = get_slots();
+	__u32 slot = slot_of(flow_hash(f)), guard;
+
+	if (!table)
+		return UNDECIDED;
+	guard = table->secondary[slot] != owner ? table->secondary[slot] : table->primary[slot];
+	return guard != owner ? guard : UNDECIDED;
+}
+
+/* Writes the flags and the window, and mends the checksum. */
+static __always_inline bool put_rest(struct __sk_buff *skb, __u32 at, __be32 was, __be32 now)
+{
+	return !bpf_skb_store_bytes(skb, at, &now, sizeof(now), 0) &&
+	       !bpf_l4_csum_replace(skb, at + 4, was, now, sizeof(now));
+}
+
+#define FLAGS_SYN_ACK 0x12
+
+/*
+ * Tells the guard who the owner is: by a copy of the segment with the flags of a SYN/ACK,
+ * which nobody sends to a VIP, and the owner and us for a window. Not static: see
+ * walk_options.
+ */
+__noinline int tell_guard(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
+			  __u32 owner)
+{
+	union { __be32 word; struct { __u8 offset, flags, owner, inspector; }; } was, now;
+	struct addresses addresses;
+	struct ov_member *m;
+	__u32 guard, at;
+
+	if (!cfg || !seg)
+		return 0;
+	guard = guard_of(&seg->flow, owner);
+	if (guard == cfg->self)
+		return note_owner(skb, cfg, seg, owner, guard);
+	m = find_member(guard);
+	at = seg->l4 + 12;
+	if (!m || bpf_skb_load_bytes(skb, 0, &addresses, sizeof(addresses)) ||
+	    bpf_skb_load_bytes(skb, at, &was, sizeof(was)))
+		return 0;
+	now = was;
+	now.flags = FLAGS_SYN_ACK;
+	now.owner = owner;
+	now.inspector = cfg->self;
+	if (put_rest(skb, at, was.word, now.word) && address_to(skb, cfg, m))
+		bpf_clone_redirect(skb, skb->ifindex, 0);
+	put_rest(skb, at, now.word, was.word);
+	return bpf_skb_store_bytes(skb, 0, &addresses, sizeof(addresses), 0);
+}
+
+/* The other side. Not static: see walk_options. */
+__noinline int on_told(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg)
+{
+	struct { __u8 owner, inspector; } window;
+
+	if (!cfg || !seg || bpf_skb_load_bytes(skb, seg->l4 + 14, &window, sizeof(window)))
+		return drop(REASON_FOREIGN);
+	take_options(skb, seg);
+	if (window.owner == UNDECIDED || window.inspector != cookie_owner(seg->ack_seq - 1) ||
+	    cookie_in(skb, cfg, seg) != COOKIE_INSPECT)
+		return drop(REASON_FOREIGN);
+	note_owner(skb, cfg, seg, window.owner, window.inspector);
+	return drop(REASON_TOLD);
+}
+
+enum silence {
+	SILENCE_SHORT,
+	SILENCE_OVER,  /* it lasts too long: somebody gets the connection */
+	SILENCE_CLOSE, /* likewise, and the service wants none of it */
+};
+
+/* The bare ACK says nothing, perhaps for the second time, since we have sent our SYN/ACK
+ * again. Not static: see walk_options. */
+__noinline int silence(struct ov_config *cfg, struct segment *seg)
+{
+	struct ov_service svc;
+	struct ov_unheard *u;
+	struct ov_rules *r;
+
+	if (!cfg || !seg)
+		return SILENCE_SHORT;
+	u = bpf_map_lookup_elem(&unheard, &seg->flow);
+	if (!u || !u->silent || u->isn != seg->seq - 1 || u->answer != seg->ack_seq - 1)
+		return SILENCE_SHORT;
+	if (bpf_ktime_get_ns() - u->at < u->silent * NSEC_PER_MSEC)
+		return SILENCE_SHORT;
+	r = find_service(cfg, &seg->flow, &svc) ? rules_of(&svc) : NULL;
+	return r && r->close ? SILENCE_CLOSE : SILENCE_OVER;
+}
+
 static __always_inline void trace_handed(struct ov_flow *f)
 {
 	struct ov_trace *trace = trace_of(f);
@@ -126,27 +220,52 @@ static __always_inline void trace_handed(struct ov_flow *f)
 		trace->handed = ticks_from_now(FOLLOW_FOR);
 }
 
-/* The handshake's last segment, or the first data: it names us as inspector. GO_ON: the
- * connection is ours. */
-static __always_inline int on_first(struct __sk_buff *skb, struct ov_config *cfg,
-				    struct segment *seg)
-{
-	__u32 owner = decided(seg);
+#define TO_GUARD (-102) /* no verdict: the owner has failed, and this node acts for it */
 
+static __always_inline int on_decided(struct __sk_buff *skb, struct ov_config *cfg,
+				      struct segment *seg, __u32 owner)
+{
+	carry_options(skb, seg);
+	tell_guard(skb, cfg, seg, owner);
+	if (owner == cfg->self)
+		return GO_ON;
+	trace_handed(&seg->flow);
+	return hand(skb, cfg, owner, REASON_HANDED_OVER);
+}
+
+/* The handshake's last segment, or the first data: it names us as inspector. GO_ON: the
+ * connection is ours. What a silent client got is sent again until we hear from it. Not
+ * static: see walk_options. */
+__noinline int on_first(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
+			bool kept)
+{
+	bool asks;
+	__u32 owner;
+	int silent;
+
+	if (!cfg || !seg)
+		return drop(REASON_NOT_READY);
+	asks = seg->payload || seg->fin;
+	owner = decided(seg);
+	if (owner != UNDECIDED && acts_for(cfg, owner, slot_of(flow_hash(&seg->flow)))) {
+		if (!bpf_map_lookup_elem(&guarded, &seg->flow))
+			note_owner(skb, cfg, seg, owner, cfg->self);
+		return TO_GUARD;
+	}
 	if (owner == UNDECIDED) {
-		if (!seg->payload && !seg->fin)
+		silent = asks || !kept ? SILENCE_SHORT : silence(cfg, seg);
+		if (silent == SILENCE_CLOSE)
+			return reply_rst(skb, seg, REASON_SILENT_CLOSED);
+		if (!asks && silent == SILENCE_SHORT)
 			return drop(REASON_UNDECIDED);
 		owner = choose(skb, cfg, seg);
 		if (owner == UNDECIDED)
 			return drop(REASON_NO_NODE);
 		owner = decide(seg, owner);
 	}
-	forget_unheard(&seg->flow);
-	if (owner == cfg->self)
-		return GO_ON;
-	carry_options(skb, seg);
-	trace_handed(&seg->flow);
-	return hand(skb, cfg, owner, REASON_HANDED_OVER);
+	if (asks)
+		forget_unheard(&seg->flow);
+	return on_decided(skb, cfg, seg, owner);
 }
 
 /* The owner of the handshake that the segment, which is not its first, belongs to, if

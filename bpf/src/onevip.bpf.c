@@ -111,11 +111,13 @@ static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *c
 		return drop(REASON_DUPLICATE);
 	if (is_valid(err)) {
 		reason = err == COOKIE_VALID ? REASON_ADOPTED : REASON_ADOPTED_INSPECTED;
-		err = err == COOKIE_VALID ? GO_ON : on_first(skb, cfg, seg);
-		return err == GO_ON ? adopt(skb, seg, skc, &attrs, reason) : err;
-	}
-	if (has_closed(skb, cfg, seg, traced))
+		err = err == COOKIE_VALID ? GO_ON : on_first(skb, cfg, seg, traced.unheard);
+		if (err != TO_GUARD)
+			return err == GO_ON ? adopt(skb, seg, skc, &attrs, reason) : err;
+		err = REASON_FOREIGN;
+	} else if (has_closed(skb, cfg, seg, traced)) {
 		return pass(REASON_CLOSED);
+	}
 	err = guard(skb, cfg, seg, err);
 	if (err == REASON_RESET_ORPHAN || err == REASON_RESET_YOUNG)
 		return reply_rst(skb, seg, err);
@@ -154,6 +156,8 @@ static __always_inline int on_tcp(struct __sk_buff *skb, struct ov_config *cfg,
 	struct bpf_sock *sk;
 	int verdict;
 
+	if (seg->syn && seg->ack && is_handed(skb, cfg, seg))
+		return on_told(skb, cfg, seg);
 	sk = bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
 	if (seg->syn && !seg->ack) {
 		if (sk) {

@@ -355,7 +355,7 @@ struct ov_guarded {
 	__u32 tsecr;
 	__u32 seen;    /* seconds of CLOCK_MONOTONIC */
 	__u32 noticed; /* likewise: when the agent was last told that it is a stray */
-	__u8 mac[6];   /* the client's, or its gateway's */
+	__u8 mac[6];   /* the client's, or its gateway's; zero: not known */
 	__u8 owner;    /* UNDECIDED: not known */
 	__u8 flags;    /* enum guard_flag */
 	__u8 inspector;
