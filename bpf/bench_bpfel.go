@@ -177,7 +177,7 @@ type benchOvLoads struct {
 
 type benchOvLook struct {
 	_     structs.HostLayout
-	Bytes [2056]uint8
+	Bytes [4104]uint8
 	At    uint32
 	Len   uint32
 	Cut   uint32

@@ -171,7 +171,7 @@ type inspectOvLoads struct {
 
 type inspectOvLook struct {
 	_     structs.HostLayout
-	Bytes [2056]uint8
+	Bytes [4104]uint8
 	At    uint32
 	Len   uint32
 	Cut   uint32

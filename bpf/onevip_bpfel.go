@@ -175,7 +175,7 @@ type onevipOvLoads struct {
 
 type onevipOvLook struct {
 	_     structs.HostLayout
-	Bytes [2056]uint8
+	Bytes [4104]uint8
 	At    uint32
 	Len   uint32
 	Cut   uint32

@@ -15,8 +15,9 @@ const (
 	KeyKey1 = 0x31762079656b7165 // "eqkey v1"
 )
 
-// LookedAt is how much of a payload is looked at, in bytes.
-const LookedAt = 2048
+// LookedAt is how much of a payload is looked at, in bytes: two segments that the
+// node's network card has merged, which a ClientHello of a browser wants.
+const LookedAt = 3072
 
 // Key finds what the first data segment of a connection asks for, and its hash:
 // SipHash-2-4 under KeyKey0, KeyKey1 over the text, without anything before or

@@ -18,14 +18,14 @@
 /* Whoever reads at a place has made sure that it is below `len`. */
 static __always_inline __u8 byte_at(const struct ov_look *l, __u32 at)
 {
-	return l->bytes[at & (LOOKED_AT - 1)];
+	return l->bytes[at & (LOOK_ROOM - 1)];
 }
 
 /* What is behind the end of the payload has no meaning. By way of a pointer, or clang
  * knows that it may not be aligned, and reads each byte. */
 static __always_inline __u64 word_at(const struct ov_look *l, __u32 at)
 {
-	const __u64 *word = (const void *)&l->bytes[at & (LOOKED_AT - 1)];
+	const __u64 *word = (const void *)&l->bytes[at & (LOOK_ROOM - 1)];
 
 	return *word;
 }

@@ -19,7 +19,7 @@ struct verdict {
 	__u32 pad;
 };
 
-/* The packet is what the rules of service 0 are applied to. */
+/* About the last packet with a payload, by the rules of service 0. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -30,18 +30,23 @@ struct {
 SEC("tcx/ingress")
 int inspect_only(struct __sk_buff *skb)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, headers;
 	struct ov_rules *r = bpf_map_lookup_elem(&rules, &zero);
 	struct verdict *v = bpf_map_lookup_elem(&verdicts, &zero);
 	struct segment seg = { .l4 = L4_OFFSET_V4 };
 	__u64 hash = 0;
+	__u8 offset;
 
-	if (!r || !v || skb->len < L4_OFFSET_V4 + sizeof(struct tcphdr))
+	if (!r || !v || bpf_skb_load_bytes(skb, L4_OFFSET_V4 + 12, &offset, 1))
 		return TCX_NEXT;
-	seg.payload = skb->len - L4_OFFSET_V4 - sizeof(struct tcphdr);
+	headers = L4_OFFSET_V4 + (offset >> 4) * 4;
+	if (headers < L4_OFFSET_V4 + sizeof(struct tcphdr) || headers >= skb->len)
+		return TCX_NEXT;
+	seg.options_len = headers - L4_OFFSET_V4 - sizeof(struct tcphdr);
+	seg.payload = skb->len - headers;
 	v->why = inspect(skb, &seg, r, &hash);
 	v->hash = hash;
 	if (v->why == INSPECTED)
 		note_sample(0, r, hash);
-	return TCX_DROP;
+	return TCX_NEXT;
 }

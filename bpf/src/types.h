@@ -79,7 +79,8 @@ struct ov_rules {
 	__u8 name[MAX_HEADER_NAME]; /* in lower case */
 };
 
-#define LOOKED_AT 2048	/* bytes of a first request, at most; a power of two */
+#define LOOKED_AT 3072	/* bytes of a first request, at most: two segments, merged */
+#define LOOK_ROOM 4096	/* the next power of two: so a place is kept within bounds */
 #define SAMPLE_SIZE 48	/* of a key's text */
 
 struct ov_span {
@@ -92,7 +93,7 @@ struct ov_span {
  * map also because the verifier then takes all of it for unknown, as it is, and does
  * not follow each length of a word by itself. */
 struct ov_look {
-	__u8 bytes[LOOKED_AT + 8]; /* words are read at any place */
+	__u8 bytes[LOOK_ROOM + 8]; /* words are read at any place */
 	__u32 at;
 	__u32 len; /* at most LOOKED_AT */
 	__u32 cut; /* enum fallback: what it means if that ends too early */
