@@ -83,7 +83,7 @@ static __always_inline __u32 node_at(struct tournament *t, __u32 place)
 }
 
 /* The upper half of a product. */
-static __noinline __u64 high_product(__u64 a, __u64 b)
+static __always_inline __u64 high_product(__u64 a, __u64 b)
 {
 	__u64 a0 = (__u32)a, a1 = a >> 32, b0 = (__u32)b, b1 = b >> 32;
 	__u64 left = a1 * b0, right = a0 * b1;
@@ -93,7 +93,7 @@ static __noinline __u64 high_product(__u64 a, __u64 b)
 }
 
 /* Is a * b < c * d? The products have up to 128 bits. */
-static __always_inline bool is_product_less(__u64 a, __u64 b, __u64 c, __u64 d)
+__noinline bool is_product_less(__u64 a, __u64 b, __u64 c, __u64 d)
 {
 	__u64 high = high_product(a, b), other = high_product(c, d);
 
@@ -162,39 +162,53 @@ static __always_inline enum outcome choose_bounded(struct search *s)
 	return node_at(&s->t, s->t.winner) == s->home ? OUTCOME_HIT : OUTCOME_SPILLED;
 }
 
+/* What weigh goes through a set with. */
+struct scales {
+	struct search *s;
+	__u32 gone; /* a member that may not be picked */
+	__u32 most; /* where the worst of the others stands */
+	struct standing worst;
+};
+
+static long put_on(__u32 i, struct scales *w)
+{
+	struct search *s = w->s;
+	__u32 node = s->set >> 8 * (i & (SET_SIZE - 1)) & 0xff, place;
+	struct standing n;
+
+	if (node == UNDECIDED)
+		return 1;
+	place = index_of(&s->t, node);
+	if (place == NOBODY) {
+		w->gone = node;
+		return 0;
+	}
+	judge(&s->t, place, &n);
+	if (s->least == NOBODY || is_better(&n, &s->best)) {
+		s->least = place;
+		s->best = n;
+	}
+	if (w->most == NOBODY || !is_better(&n, &w->worst)) {
+		w->most = place;
+		w->worst = n;
+	}
+	return 0;
+}
+
 /* Finds the best of a set, and who leaves it first: a member that may not be picked, else
  * the worst, of equals the later; never the best. */
 static __noinline long weigh(struct search *s)
 {
-	__u32 gone = UNDECIDED, most = NOBODY, node, place;
-	struct standing n, worst = {};
+	struct scales w = { .s = s, .gone = UNDECIDED, .most = NOBODY };
 
 	s->least = NOBODY;
-	for (int i = 0; i < SET_SIZE; i++) {
-		node = s->set >> 8 * i & 0xff;
-		if (node == UNDECIDED)
-			break;
-		place = index_of(&s->t, node);
-		if (place == NOBODY) {
-			gone = node;
-			continue;
-		}
-		judge(&s->t, place, &n);
-		if (s->least == NOBODY || is_better(&n, &s->best)) {
-			s->least = place;
-			s->best = n;
-		}
-		if (most == NOBODY || !is_better(&n, &worst)) {
-			most = place;
-			worst = n;
-		}
-	}
-	s->leaver = gone != UNDECIDED || most == s->least ? gone : node_at(&s->t, most);
+	bpf_loop(SET_SIZE, put_on, &w, 0);
+	s->leaver = w.gone != UNDECIDED || w.most == s->least ? w.gone : node_at(&s->t, w.most);
 	return 0;
 }
 
 /* The set without one, and with another behind the rest. Either may be UNDECIDED. */
-static __noinline __u64 exchange(__u64 set, __u32 leaver, __u32 comer)
+__noinline __u64 exchange(__u64 set, __u32 leaver, __u32 comer)
 {
 	__u64 out = 0, node;
 	__u32 shift = 0;
@@ -210,7 +224,7 @@ static __noinline __u64 exchange(__u64 set, __u32 leaver, __u32 comer)
 	return shift < 64 ? out | (__u64)comer << shift : out;
 }
 
-static __always_inline bool contains(__u64 set, __u32 node)
+__noinline bool contains(__u64 set, __u32 node)
 {
 	for (int i = 0; i < SET_SIZE; i++)
 		if ((set >> 8 * i & 0xff) == node)
