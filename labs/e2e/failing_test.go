@@ -59,19 +59,25 @@ func (l *lab) nodes() (map[string]nodeView, error) {
 // raise brings the lab up, waits until it is well, and lets clients begin.
 func raise(t *testing.T) scene {
 	t.Helper()
-	failing.use(t)
-	eventually(t, calm, failing.healthy)
-	before, err := failing.nodes()
+	return raiseIn(t, failing)
+}
+
+// raiseIn is raise in a lab of choice; flags are the clients'.
+func raiseIn(t *testing.T, l *lab, flags ...string) scene {
+	t.Helper()
+	l.use(t)
+	eventually(t, calm, l.healthy)
+	before, err := l.nodes()
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := families[0].requests(40, "-parallel", "8")
-	s := scene{lab: failing, before: before}
-	s.streams = failing.start(t, "client", helperCommand(t, "streams", args...)...)
+	args := families[0].requests(40, append(flags, "-parallel", "8")...)
+	s := scene{lab: l, before: before}
+	s.streams = l.start(t, "client", helperCommand(t, "streams", args...)...)
 	if line := s.streams.line(t); line != "open" {
 		t.Fatalf("streams say %q", line)
 	}
-	s.stream = startRate(t, failing, failingRate)
+	s.stream = startRate(t, l, failingRate, flags...)
 	return s
 }
 
@@ -183,9 +189,9 @@ func (s stream) checkFailing(t *testing.T, late bool) losses {
 }
 
 // startRate begins an open loop.
-func startRate(t *testing.T, l *lab, rate int) stream {
+func startRate(t *testing.T, l *lab, rate int, flags ...string) stream {
 	t.Helper()
 	before := l.losses(t)
-	args := families[0].requests(0, "-rate", strconv.Itoa(rate))
+	args := families[0].requests(0, append(flags, "-rate", strconv.Itoa(rate))...)
 	return stream{l, before, l.start(t, "client", helperCommand(t, "rate", args...)...)}
 }

@@ -97,7 +97,7 @@ func getOnce(ctx context.Context, a helperArgs, i int) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	return get(conn, bufio.NewReader(conn), a.path)
+	return get(conn, bufio.NewReader(conn), a.pathOf(i))
 }
 
 // helpRequests makes count requests, so many at a time.

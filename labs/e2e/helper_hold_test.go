@@ -16,6 +16,7 @@ import (
 type held struct {
 	conn   net.Conn
 	reader *bufio.Reader
+	path   string
 	node   string
 	err    error
 }
@@ -25,7 +26,8 @@ func hold(ctx context.Context, a helperArgs, i int) (h held) {
 		return h
 	}
 	h.reader = bufio.NewReader(h.conn)
-	h.node, h.err = get(h.conn, h.reader, "/whoami")
+	h.path = a.pathOf(i)
+	h.node, h.err = get(h.conn, h.reader, h.path)
 	return h
 }
 
@@ -54,7 +56,7 @@ func helpHold(ctx context.Context, a helperArgs) (any, error) {
 	forEach(len(conns), a.parallel, func(i int) {
 		h := conns[i]
 		start := time.Now()
-		node, err := get(h.conn, h.reader, "/whoami")
+		node, err := get(h.conn, h.reader, h.path)
 		if err == nil && node != h.node {
 			err = fmt.Errorf("%s answered, then %s", h.node, node)
 		}

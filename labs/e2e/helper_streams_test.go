@@ -76,7 +76,7 @@ func (h held) follow(talking bool) error {
 		return err
 	}
 	for {
-		node, err := get(h.conn, h.reader, "/whoami")
+		node, err := get(h.conn, h.reader, h.path)
 		if err == nil && node != h.node {
 			err = fmt.Errorf("%s answered, then %s", h.node, node)
 		}

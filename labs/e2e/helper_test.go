@@ -36,6 +36,8 @@ type helperArgs struct {
 	count    int
 	parallel int
 	rate     int    // per second
+	keys     int    // paths below path to ask for in turns; 0: path alone
+	seed     uint64 // of what is random
 	listen   string // etcd's client URL
 	data     string // etcd's folder
 }
@@ -49,6 +51,9 @@ func runHelper(verb string, args []string) error {
 		"lopsided": helpLopsided,
 		"etcd":     helpEtcd,
 		"play":     helpPlay,
+		"splits":   helpSplits,
+		"silent":   helpSilent,
+		"closed":   helpClosed,
 	}
 	run, ok := verbs[verb]
 	if !ok {
@@ -63,6 +68,8 @@ func runHelper(verb string, args []string) error {
 	flags.IntVar(&a.count, "n", 1, "connections or requests")
 	flags.IntVar(&a.parallel, "parallel", 4, "at a time")
 	flags.IntVar(&a.rate, "rate", 0, "requests per second, open loop")
+	flags.IntVar(&a.keys, "keys", 0, "paths below path to ask for in turns; 0: path alone")
+	flags.Uint64Var(&a.seed, "seed", 0, "of what is random")
 	flags.StringVar(&a.listen, "listen", "", "etcd: client URL")
 	flags.StringVar(&a.data, "data", "", "etcd: data folder")
 	if err := flags.Parse(args); err != nil {
@@ -85,4 +92,12 @@ func (a helperArgs) source(i int) netip.Addr {
 		addr = addr.Next()
 	}
 	return addr
+}
+
+// pathOf is what the i-th connection asks for.
+func (a helperArgs) pathOf(i int) string {
+	if a.keys == 0 {
+		return a.path
+	}
+	return fmt.Sprintf("%s/%d", a.path, i%a.keys)
 }

@@ -13,8 +13,16 @@ import (
 	"github.com/onevip/onevip/labs/workload"
 )
 
-// library is lab 03-locality: four nodes, none of which can hold all files.
-var library = &lab{source: "03-locality"}
+// library is lab 03-locality: four nodes, none of which can hold all files. Its
+// services bounded and sessions have little patience with clients that say nothing:
+// one picks a node for them, the other resets them. An agent may be silent for five
+// seconds.
+var library = &lab{source: "03-locality", set: []string{
+	"failure.grace=5s",
+	"services[1].locality.silent.after=300ms",
+	"services[2].locality.silent.after=300ms",
+	"services[2].locality.silent.then=close",
+}}
 
 // sent is an answer as the lab's ask.sh tells it.
 type sent struct {
