@@ -102,7 +102,7 @@ func plotRates(rounds []Round, policies []topology.Policy, line float64) (*plot.
 		p.Add(steps)
 		p.Legend.Add(string(policy), steps)
 	}
-	p.Legend.Top, p.Legend.Left = true, true
+	p.Legend.Top, p.Legend.Left, p.Legend.YOffs = true, true, -vg.Centimeter
 	return p, nil
 }
 
