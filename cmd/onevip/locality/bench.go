@@ -135,6 +135,10 @@ func (r *runner) round(ctx context.Context, policy topology.Policy, number int) 
 		return round, err
 	}
 	lost := r.SwitchLost(ctx)
+	inspected, err := r.inspected(ctx, Services[policy])
+	if err != nil {
+		return round, err
+	}
 	load := r.Load
 	load.VIP = r.vips[policy]
 	before, err := r.loadWith(ctx, load, &round.Trace)
@@ -142,7 +146,11 @@ func (r *runner) round(ctx context.Context, policy topology.Policy, number int) 
 		return round, err
 	}
 	round.SwitchLost = max(0, r.SwitchLost(ctx)-lost)
-	round.Nodes, err = r.since(ctx, before)
+	if round.Nodes, err = r.since(ctx, before); err != nil {
+		return round, err
+	}
+	now, err := r.inspected(ctx, Services[policy])
+	round.Inspected = now.since(inspected)
 	return round, err
 }
 

@@ -66,14 +66,24 @@ func (r *runner) since(ctx context.Context, before map[string]origin.Stats) (nod
 	return nodes, err
 }
 
-// ask is a request to the server's own address, where nobody else asks.
-const ask = `curl -fsS --max-time 10 -X "$1" "http://$(ip -o -4 addr show dev eth0 | awk '{ sub("/.*", "", $4); print $4; exit }'):9080$2"`
+// own is the address of a host, as a part of a shell's word.
+const own = `$(ip -o -4 addr show dev eth0 | awk '{ sub("/.*", "", $4); print $4; exit }')`
 
+// control is a request to the server's own address, where nobody else asks.
 func (r *runner) control(ctx context.Context, host, method, path string, out *bytes.Buffer) error {
+	return r.run(ctx, host, out, "sh", "-c", `curl -fsS --max-time 10 -X "$1" "http://`+own+`:9080$2"`, "sh", method, path)
+}
+
+func (r *runner) curl(ctx context.Context, host string, out *bytes.Buffer, url string) error {
+	return r.run(ctx, host, out, "curl", "-fsS", "--max-time", "10", url)
+}
+
+// run runs a command that must succeed.
+func (r *runner) run(ctx context.Context, host string, out *bytes.Buffer, argv ...string) error {
 	var said bytes.Buffer
-	code, err := labs.Exec(ctx, r.Name, host, []string{"sh", "-c", ask, "sh", method, path}, labs.Stdio{Out: out, Err: &said})
+	code, err := labs.Exec(ctx, r.Name, host, argv, labs.Stdio{Out: out, Err: &said})
 	if err == nil && code != 0 {
-		err = fmt.Errorf("%s %s at %s: curl ended with code %d: %s", method, path, host, code, said.Bytes())
+		err = fmt.Errorf("host %s: %q ended with code %d: %s", host, argv, code, said.Bytes())
 	}
 	return err
 }

@@ -15,7 +15,9 @@ type Round struct {
 	Policy topology.Policy `json:"policy"`
 	Number int             `json:"number"` // from 1
 	Nodes  []NodeRound     `json:"nodes"`
-	Trace  Trace           `json:"trace"`
+	// Inspected counts the whole run, what did not count for clients too.
+	Inspected Inspected `json:"inspected"`
+	Trace     Trace     `json:"trace"`
 	// SwitchLost is how many packets found the switch too busy to take them: the
 	// machine's own share in what went wrong.
 	SwitchLost int `json:"switch_lost"`
@@ -48,8 +50,10 @@ type Summary struct {
 	Classes   map[string]Class `json:"classes"` // by the size of the files, 0 is the smallest
 	Nodes     map[string]Share `json:"nodes"`
 	// Copies is how many nodes served each file, on average over the files.
-	Copies     float64 `json:"nodes_per_file"`
-	SwitchLost int     `json:"switch_lost"`
+	Copies float64 `json:"nodes_per_file"`
+	// Inspected counts what did not count for clients too.
+	Inspected  Inspected `json:"inspected,omitempty"`
+	SwitchLost int       `json:"switch_lost"`
 }
 
 // Class is a part of the downloads.
@@ -80,10 +84,13 @@ func Summarise(rounds []Round, line float64) map[topology.Policy]Summary {
 }
 
 func summarise(rounds []Round, line float64) Summary {
-	s := Summary{Rounds: len(rounds), Classes: map[string]Class{}, Nodes: map[string]Share{}}
+	s := Summary{Rounds: len(rounds), Classes: map[string]Class{}, Nodes: map[string]Share{}, Inspected: Inspected{}}
 	count := counter{line: line, hits: map[string]int{}, servers: map[string]map[string]bool{}}
 	for _, r := range rounds {
 		s.SwitchLost += r.SwitchLost
+		for what, n := range r.Inspected {
+			s.Inspected[what] += n
+		}
 		for _, d := range r.Trace.Downloads {
 			count.add(&s, d)
 		}

@@ -42,22 +42,38 @@ func TestSummarise(t *testing.T) {
 	failed := download("/c", "", 1, false, fast)
 	failed.Err = "reset"
 	rounds := []Round{
-		{Policy: topology.Locality, Number: 1, SwitchLost: 2, Trace: Trace{Downloads: []Download{
-			download("/a", "n1", 0, true, fast), download("/a", "n2", 0, true, fast), download("/b", "n2", 1, false, slow), failed,
+		{Policy: topology.Locality, Number: 1, SwitchLost: 2, Inspected: Inspected{"hit": 2, "short": 1}, Trace: Trace{Downloads: []Download{
+			download("/a", "n1", 0, true, fast), download("/a", "n2", 0, true, fast), download("/b", "n2", 1, true, slow), failed,
 		}}, Nodes: []NodeRound{{Node: "n1", StorageBytes: 1e6}, {Node: "n2", StorageBytes: 2e6}}},
-		{Policy: topology.Locality, Number: 2, SwitchLost: 1, Trace: Trace{Downloads: []Download{download("/a", "n1", 0, false, fast)}}},
+		{Policy: topology.Locality, Number: 2, SwitchLost: 1, Inspected: Inspected{"hit": 5}, Trace: Trace{Downloads: []Download{download("/a", "n1", 0, false, fast)}}},
 		{Policy: topology.LeastConnection, Number: 1},
 	}
 	want := map[topology.Policy]Summary{
 		topology.Locality: {
-			Rounds: 2, Downloads: 5, Slow: 2, Failed: 1, HitRatio: 0.5, ByteRatio: 0.5, StorageMB: 3, FirstP50: 9.5, FirstP99: 20,
+			Rounds: 2, Downloads: 5, Slow: 2, SlowHits: 1, Failed: 1, HitRatio: 0.75, ByteRatio: 0.75, StorageMB: 3, FirstP50: 9.5, FirstP99: 20,
 			Classes: map[string]Class{"0": {3, 0}, "1": {2, 2}},
-			Nodes:   map[string]Share{"n1": {2, 190_000, 0.5, 1}, "n2": {2, 190_000, 0.5, 2}},
-			Copies:  1.5, SwitchLost: 3,
+			Nodes:   map[string]Share{"n1": {2, 190_000, 0.5, 1}, "n2": {2, 190_000, 1, 2}},
+			Copies:  1.5, SwitchLost: 3, Inspected: Inspected{"hit": 7, "short": 1},
 		},
-		topology.LeastConnection: {Rounds: 1, Classes: map[string]Class{}, Nodes: map[string]Share{}},
+		topology.LeastConnection: {Rounds: 1, Classes: map[string]Class{}, Nodes: map[string]Share{}, Inspected: Inspected{}},
 	}
 	if diff := cmp.Diff(want, Summarise(rounds, 100_000)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestInspected(t *testing.T) {
+	const metrics = `# HELP onevip_locality_requests_total Connections.
+onevip_locality_requests_total{outcome="hit",service="web"} 154
+onevip_locality_requests_total{outcome="hit",service="bounded"} 9
+onevip_locality_fallbacks_total{reason="too_long",service="web"} 3
+onevip_locality_sets{service="web"} 2
+`
+	before := Inspected{"hit": 100, "too_long": 6}
+	now := Inspected{}
+	now.add([]byte(metrics), "web")
+	now.add([]byte(metrics), "web")
+	if diff := cmp.Diff(Inspected{"hit": 208}, now.since(before)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
