@@ -336,3 +336,44 @@ func TestFixtureGuardedOfSeveralOwners(t *testing.T) {
 		t.Error("a record of second 0 was seen just now")
 	}
 }
+
+// ACKs of connections that nobody has, each with another tuple, must not evict the
+// records of those that others have.
+func TestFixtureStrangersMakeFewRecords(t *testing.T) {
+	r := newRig(t)
+	r.setRoles(t, rigThird, rigSelf)
+	midStream := layers.TCP{ACK: true, Seq: 90000, Ack: 80000}
+	for _, tt := range []struct {
+		name  string
+		acts  bool
+		times uint32 // records made in this second
+		want  int
+	}{
+		{"watching, few", false, 1023, 1},
+		{"watching, many", false, 1024, 0},
+		{"acting, as many", true, 1024, 1},
+		{"acting, more", true, 16384, 0},
+	} {
+		for _, f := range families {
+			r.run(t, tt.name+" "+f.name, func(t *testing.T) {
+				if tt.acts {
+					r.setFailed(t, rigOther)
+				}
+				left := r.counted(t, ReasonUnknownMany)
+				for second, now := -1, r.second(t); second != now; now = r.second(t) { // until it is all in one
+					r.forgetAll(t)
+					second, left = now, r.counted(t, ReasonUnknownMany)
+					r.check(r.f.objs.UnknownPace.Put(uint32(0), onevipOvPace{Second: uint32(now), Times: tt.times}))
+					r.send(t, f.segment(webPort, midStream))
+				}
+				if got := len(r.guarded(t, topology.Undecided)); got != tt.want {
+					t.Errorf("%d records, want %d", got, tt.want)
+				}
+				if got := r.counted(t, ReasonUnknownMany) - left; got != uint64(1-tt.want) {
+					t.Errorf("counted %d as too many, want %d", got, 1-tt.want)
+				}
+				r.forgetAll(t)
+			})
+		}
+	}
+}

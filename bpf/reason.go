@@ -85,6 +85,7 @@ const (
 	ReasonSpeculated
 	ReasonNoticeLost
 	ReasonUnheardFull
+	ReasonUnknownMany
 	reasonCount
 )
 
@@ -155,6 +156,7 @@ var reasons = [reasonCount]struct {
 	ReasonSpeculated:         {"SPECULATED", VerdictBeside, "SYN/ACK given to the agent: the primary stayed silent"},
 	ReasonNoticeLost:         {"NOTICE_LOST", VerdictBeside, "the agent is away or behind: no room for a notice"},
 	ReasonUnheardFull:        {"UNHEARD_FULL", VerdictBeside, "no room to keep a SYN/ACK that named us"},
+	ReasonUnknownMany:        {"UNKNOWN_MANY", VerdictBeside, "too many unknown connections at once: one is not remembered"},
 }
 
 // String is the reason in lower case, as metrics and the CLI show it.

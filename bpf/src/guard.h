@@ -289,8 +289,33 @@ __noinline int note_owner(struct __sk_buff *skb, struct ov_config *cfg, struct s
 	return 0;
 }
 
+/* Anybody can send ACKs of connections that nobody has. Records of them would evict
+ * those of others, so that few are made in a second; more where this node acts: orphans
+ * whose guard is dead too are among them. */
+#define UNKNOWN_A_SECOND 1024
+#define UNKNOWN_ACTING 16384
+
+static __always_inline bool may_record_unknown(bool acting)
+{
+	__u32 zero = 0, now = now_seconds();
+	struct ov_pace *p = bpf_map_lookup_elem(&unknown_pace, &zero);
+
+	if (!p)
+		return false;
+	if (p->second != now) {
+		p->second = now;
+		p->times = 0;
+	}
+	if (p->times >= (acting ? UNKNOWN_ACTING : UNKNOWN_A_SECOND)) {
+		count(REASON_UNKNOWN_MANY);
+		return false;
+	}
+	__sync_fetch_and_add(&p->times, 1);
+	return true;
+}
+
 /* Any other segment: the record says whose it is, if there is one. None is made for a
- * port without a service, or any stranger's ACKs would evict others. */
+ * port without a service. */
 static __always_inline enum reason on_mid_stream(struct __sk_buff *skb, struct ov_config *cfg,
 						 struct segment *seg, struct ov_guarded *g,
 						 __u32 slot, bool watch)
@@ -301,7 +326,7 @@ static __always_inline enum reason on_mid_stream(struct __sk_buff *skb, struct o
 		g = NULL; /* the tuple was used again, and we missed the beginning */
 	if (g) {
 		note(skb, seg, g);
-	} else if ((watch || acting) && service_of(&seg->flow)) {
+	} else if ((watch || acting) && service_of(&seg->flow) && may_record_unknown(acting)) {
 		record(skb, seg, UNDECIDED, GUARD_DATA);
 		g = bpf_map_lookup_elem(&guarded, &seg->flow);
 	}

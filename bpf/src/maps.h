@@ -266,6 +266,14 @@ struct {
 	__type(value, struct ov_guarded);
 } guarded SEC(".maps");
 
+/* How many records of unknown connections were made in this second (guard.h). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ov_pace);
+} unknown_pace SEC(".maps");
+
 /* Bounded by the sockets there are. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

@@ -75,7 +75,8 @@
 	/* not of a packet: beside it, or later */                                            \
 	R(SPECULATED)	     /* SYN/ACK given to the agent: the primary stayed silent */      \
 	R(NOTICE_LOST)	     /* the agent is away or behind: no room for a notice */          \
-	R(UNHEARD_FULL)	     /* no room to keep a SYN/ACK that named us */
+	R(UNHEARD_FULL)	     /* no room to keep a SYN/ACK that named us */                    \
+	R(UNKNOWN_MANY)	     /* too many unknown connections at once: one is not remembered */
 
 enum reason {
 #define REASON_ENUM(name) REASON_##name,

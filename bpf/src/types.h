@@ -363,6 +363,12 @@ struct ov_guarded {
 	__u8 pad[3];
 };
 
+/* How often something was done in a second. */
+struct ov_pace {
+	__u32 second; /* of CLOCK_MONOTONIC */
+	__u32 times;
+};
+
 /* For which failed and fenced nodes does this node act, by their id, as guard, one
  * bit a slot? Under UNDECIDED: for any of them. */
 struct ov_failed {
