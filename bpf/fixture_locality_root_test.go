@@ -106,17 +106,13 @@ func (p *picker) even(t testing.TB, nodes topology.NodeID) {
 	}
 }
 
-// One hot bucket on all CPUs at once: no set has a node twice, and none is lost that the
-// counts say was gained.
-func TestFixtureLocalitySetsOnAllCPUs(t *testing.T) {
-	p := newPicker(t)
-	p.setLocality(t, topology.Locality, "path")
-	p.even(t, 20)
+// pickOnAllCPUs makes 2000 picks by four goroutines, each for one hash.
+func (p *picker) pickOnAllCPUs(t testing.TB, policy topology.Policy, hash func() uint64) {
+	t.Helper()
 	run := make(chan error, 4)
 	for range cap(run) {
 		go func() {
-			hash := rand.Uint64() &^ 4095
-			_, _, err := p.tools.Pick.Benchmark(order(topology.Locality, hash|77, true), 500, nil)
+			_, _, err := p.tools.Pick.Benchmark(order(policy, hash(), true), 500, nil)
 			run <- err
 		}()
 	}
@@ -125,6 +121,32 @@ func TestFixtureLocalitySetsOnAllCPUs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Between two installations of loads the sum that bounded-hash goes by is kept, not made
+// anew: it is right to the last connection, whoever picks at the same time.
+func TestFixtureBoundedSumOnAllCPUs(t *testing.T) {
+	p := newPicker(t)
+	p.setLocality(t, topology.BoundedHash, "path")
+	p.even(t, 20)
+	p.pick(t, order(topology.BoundedHash, 0, true)) // makes the tree
+	p.pickOnAllCPUs(t, topology.BoundedHash, rand.Uint64)
+	var tree onevipOvTree
+	if err := p.f.objs.Trees.Lookup(uint32(webService), &tree); err != nil {
+		t.Fatal(err)
+	}
+	if tree.Load != 2001 || tree.Weight != 20*scheduler.WeightUnit {
+		t.Errorf("the sum is %d connections, weight %d; want 2001, %d", tree.Load, tree.Weight, 20*scheduler.WeightUnit)
+	}
+}
+
+// One hot bucket on all CPUs at once: no set has a node twice, and none is lost that the
+// counts say was gained.
+func TestFixtureLocalitySetsOnAllCPUs(t *testing.T) {
+	p := newPicker(t)
+	p.setLocality(t, topology.Locality, "path")
+	p.even(t, 20)
+	p.pickOnAllCPUs(t, topology.Locality, func() uint64 { return rand.Uint64()&^4095 | 77 })
 	buckets := p.buckets(t)
 	if len(buckets) != 1 || buckets[0].Requests != 2000 {
 		t.Fatalf("buckets %v, want one with 2000 requests", buckets)
