@@ -205,9 +205,11 @@ func (c *guardCore) suspect(now time.Time, suspects []suspect) (out []guardActio
 	return out
 }
 
-// conclude does what findings ask for.
+// conclude does what findings ask for. What nobody has is a failed node's, of which there
+// may be several: where a client named one of them, as owner or inspector, the filter
+// takes no other, and else the last one, whose sweep it is.
 func (c *guardCore) conclude(now time.Time, findings []finding) (out []guardAction) {
-	flows := map[topology.NodeID][]bpf.Flow{}
+	maybe, flows := map[topology.NodeID][]bpf.Flow{}, map[topology.NodeID][]bpf.Flow{}
 	for _, v := range findings {
 		out = append(out, countStray{v.outcome})
 		s := c.sweeps[v.epoch]
@@ -215,10 +217,19 @@ func (c *guardCore) conclude(now time.Time, findings []finding) (out []guardActi
 		case v.outcome == outcomeOwned:
 			flows[v.owner] = append(flows[v.owner], v.flow)
 		case v.outcome == outcomeCondemned && s != nil:
+			for _, owner := range c.duties.owners(bpf.SlotOf(v.flow.Client, v.flow.VIP)) {
+				if owner != s.owner {
+					maybe[owner] = append(maybe[owner], v.flow)
+				}
+			}
 			flows[s.owner] = append(flows[s.owner], v.flow)
 			s.condemned(now, v.record)
 		}
 	}
+	return append(append(out, attributions(maybe)...), attributions(flows)...)
+}
+
+func attributions(flows map[topology.NodeID][]bpf.Flow) (out []guardAction) {
 	for _, owner := range slices.Sorted(maps.Keys(flows)) {
 		out = append(out, attribute{flows[owner], owner})
 	}

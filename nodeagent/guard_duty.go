@@ -119,6 +119,16 @@ func (d duties) of(slot int) *duty {
 	return nil
 }
 
+// owners gives the failed nodes for which this one acts in the slot.
+func (d duties) owners(slot int) (ids []topology.NodeID) {
+	for _, each := range d.duties {
+		if each.slots[slot] {
+			ids = append(ids, each.owner)
+		}
+	}
+	return ids
+}
+
 // failed gives the duties as the filter takes them.
 func (d duties) failed() []bpf.Failed {
 	out := make([]bpf.Failed, 0, len(d.duties))

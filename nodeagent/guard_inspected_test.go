@@ -87,6 +87,28 @@ func TestAStrayThatIsHandedOver(t *testing.T) {
 	r.want("counted", []countStray{{outcomeOwned}}, of[countStray](out))
 }
 
+// Of two that have failed, one was the inspector or the owner. The filter knows which, or
+// takes either.
+func TestAStrayOfOneOfTwo(t *testing.T) {
+	r := newGuardRig(t)
+	v := fourNodes(r.now)
+	fail(&v, "n4", 8, &r.now)
+	fail(&v, "n3", 9, &r.now) // its sweep is the one that goes on with it
+	delete(v.Failures, 7)
+	r.step(guardView{v})
+	for i := 0; ; i++ {
+		flow := flowNumber(i)
+		if len(r.duties.owners(bpf.SlotOf(flow.Client, flow.VIP))) < 2 {
+			continue
+		}
+		out := r.sayNo(asked(r.step(strayNoticed{flow})))
+		flows := []bpf.Flow{flow}
+		r.want("condemned", []attribute{{flows, 4}, {flows, 3}}, of[attribute](out))
+		r.want("counted", []countStray{{outcomeCondemned}}, of[countStray](out))
+		return
+	}
+}
+
 func TestAHandedOneWithNobodyToAsk(t *testing.T) {
 	r := newInquiryRig(t)
 	r.q.add(r.now, suspect{flow: flowNumber(1), inspected: true})

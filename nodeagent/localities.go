@@ -9,15 +9,13 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/onevip/onevip/bpf"
 	"github.com/onevip/onevip/state"
 	"github.com/onevip/onevip/topology"
 )
 
 const (
-	localityPeriod   = time.Second     // between two looks
+	localityPeriod   = time.Second     // between two looks, so that localityRate is kept
 	localityDeadline = 5 * time.Second // of one write into the store
 )
 
@@ -43,16 +41,14 @@ type localities struct {
 	views     chan state.View // the newest counts
 	events    chan<- event
 	seen      seenBook
-	seenAt    time.Time     // when to say it again
-	limiter   *rate.Limiter // of records
-	failing   bool          // the last pass failed: said once
+	seenAt    time.Time // when to say it again
+	failing   bool      // the last pass failed: said once
 }
 
 func newLocalities(cfg Config, p parts, m *metrics, events chan<- event) *localities {
 	return &localities{
 		core: newLocalityCore(p.core.about.Name), store: cfg.Store, log: cfg.Log, metrics: m,
 		monotonic: p.monotonic, views: make(chan state.View, 1), events: events, seen: seenBook{},
-		limiter: rate.NewLimiter(localityRate, localityRate),
 	}
 }
 
@@ -139,13 +135,12 @@ func (l *localities) look(t clocks, s state.Service) error {
 	return nil
 }
 
-// write stores as much as the rate allows.
+// write stores as much as may be stored in a second.
 func (l *localities) write(ctx context.Context, now time.Time) error {
-	sets := l.core.due(now, max(0, int(l.limiter.TokensAt(now))))
+	sets := l.core.due(now, localityRate)
 	if len(sets) == 0 {
 		return nil
 	}
-	l.limiter.AllowN(now, len(sets))
 	ctx, cancel := context.WithTimeout(ctx, localityDeadline)
 	defer cancel()
 	if err := l.store.PutLocalities(ctx, sets); err != nil {
