@@ -117,6 +117,7 @@ type benchOvConns struct {
 type benchOvFailed struct {
 	_    structs.HostLayout
 	Acts [256][128]uint8
+	Heir [128]uint8
 }
 
 type benchOvFlow struct {

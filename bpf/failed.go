@@ -14,6 +14,9 @@ type Failed struct {
 	// Acts tells by slot whether this node is the one that acts for it, as
 	// scheduler.Guards says; its length is topology.SlotCount.
 	Acts []bool
+	// Heir tells by slot whether it does so in the place of a guard that is dead too: what
+	// it does not know of a connection may have been all the same. nil: nowhere.
+	Heir []bool
 }
 
 // SetFailed names all nodes that have failed and are fenced, in place of those named
@@ -29,6 +32,11 @@ func (f *Filter) SetFailed(nodes []Failed) error {
 			if acts {
 				table.Acts[n.ID][slot/8] |= 1 << (slot % 8)
 				table.Acts[topology.Undecided][slot/8] |= 1 << (slot % 8)
+			}
+		}
+		for slot, heir := range n.Heir[:min(len(n.Heir), topology.SlotCount)] {
+			if heir {
+				table.Heir[slot/8] |= 1 << (slot % 8)
 			}
 		}
 	}

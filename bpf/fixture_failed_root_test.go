@@ -133,6 +133,7 @@ func TestFixtureYoung(t *testing.T) {
 			r.expect(t, request, ReasonResetYoung)
 			r.forgetAll(t)
 		})
+		r.run(t, f.name+" whose guard is dead too", func(t *testing.T) { r.testHeir(t, f, bare, request) })
 		r.run(t, f.name+" names a living node", func(t *testing.T) {
 			r.expect(t, f.segment(webPort, f.first(rigThird)), ReasonForeign)
 			r.forgetAll(t)
@@ -145,6 +146,35 @@ func TestFixtureYoung(t *testing.T) {
 		})
 	}
 	r.expectViolations(t, 0)
+}
+
+// testHeir: an ACK may be a late copy, and its request have been with the failed node.
+// What the heir has seen from the beginning it knows.
+func (r *rig) testHeir(t *testing.T, f family, bare, request []byte) {
+	all := make([]bool, topology.SlotCount)
+	for i := range all {
+		all[i] = true
+	}
+	for _, heir := range [][]bool{nil, all} {
+		r.check(r.f.SetFailed([]Failed{{ID: rigOther, Acts: all, Heir: heir}}))
+		want := ReasonAdoptRefused
+		if heir != nil {
+			want = ReasonResetYoung
+		}
+		r.expect(t, bare, want)
+		r.expect(t, request, want)
+		r.forgetAll(t)
+	}
+	r.setFailed(t)
+	r.expect(t, bare, ReasonForeign)
+	r.check(r.f.SetFailed([]Failed{{ID: rigOther, Acts: all, Heir: all}}))
+	r.expect(t, request, ReasonAdoptRefused)
+	r.forgetAll(t)
+	r.setReplay(t, true)
+	r.expect(t, bare, ReasonAdoptRefused)
+	r.setReplay(t, false)
+	r.forgetAll(t)
+	r.setFailed(t, rigOther)
 }
 
 // testSeenRequest: the failed node may have acted on it, so it must not run again,

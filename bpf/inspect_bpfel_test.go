@@ -111,6 +111,7 @@ type inspectOvConns struct {
 type inspectOvFailed struct {
 	_    structs.HostLayout
 	Acts [256][128]uint8
+	Heir [128]uint8
 }
 
 type inspectOvFlow struct {

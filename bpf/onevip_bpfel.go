@@ -105,6 +105,7 @@ type onevipOvConns struct {
 type onevipOvFailed struct {
 	_    structs.HostLayout
 	Acts [256][128]uint8
+	Heir [128]uint8
 }
 
 type onevipOvFlow struct {

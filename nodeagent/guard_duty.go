@@ -23,6 +23,7 @@ type duty struct {
 	owner topology.NodeID // that the node had
 	left  bool            // it is back under another id
 	slots []bool          // of topology.SlotCount
+	heir  []bool          // likewise: those in which the guard is dead too
 }
 
 // duties is what a View asks of this node as a guard.
@@ -57,9 +58,12 @@ func wantDuties(now time.Time, v state.View, name topology.NodeName, tables guar
 		if f.Left != nil {
 			out.until = earlier(out.until, f.Left.Add(lifetime))
 		}
-		d := duty{epoch: epoch, node: f.Node, owner: f.ID, left: f.Left != nil, slots: make([]bool, topology.SlotCount)}
+		d := duty{epoch: epoch, node: f.Node, owner: f.ID, left: f.Left != nil,
+			slots: make([]bool, topology.SlotCount), heir: make([]bool, topology.SlotCount)}
+		first := tables.of(f, nil)
 		for slot, guard := range tables.of(f, deadBeside(v, f)) {
 			d.slots[slot] = guard == self.ID
+			d.heir[slot] = guard == self.ID && first[slot] != self.ID
 		}
 		out.duties = append(out.duties, d)
 	}
@@ -133,7 +137,7 @@ func (d duties) owners(slot int) (ids []topology.NodeID) {
 func (d duties) failed() []bpf.Failed {
 	out := make([]bpf.Failed, 0, len(d.duties))
 	for _, each := range d.duties {
-		out = append(out, bpf.Failed{ID: each.owner, Acts: each.slots})
+		out = append(out, bpf.Failed{ID: each.owner, Acts: each.slots, Heir: each.heir})
 	}
 	return out
 }

@@ -108,6 +108,9 @@ func TestOneActsInEachSlot(t *testing.T) {
 						if acts && d.owner == 3 {
 							actors[slot] = append(actors[slot], n.ID)
 						}
+						if regular := scheduler.GuardOf(primary, secondary, slot, d.owner); d.heir[slot] != (acts && regular != n.ID) {
+							t.Fatalf("slot %d of %d: %d acts: %t, is an heir: %t, the guard is %d", slot, d.owner, n.ID, acts, d.heir[slot], regular)
+						}
 					}
 				}
 			}

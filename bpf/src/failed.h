@@ -17,4 +17,12 @@ static __always_inline bool acts_for(struct ov_config *cfg, __u32 node, __u32 sl
 	return f && f->acts[node & 0xff][slot / 8 & (SLOT_COUNT / 8 - 1)] >> (slot & 7) & 1;
 }
 
+static __always_inline bool is_heir(struct ov_config *cfg, __u32 slot)
+{
+	__u32 bank = cfg->failed;
+	struct ov_failed *f = bpf_map_lookup_elem(&failed, &bank);
+
+	return f && f->heir[slot / 8 & (SLOT_COUNT / 8 - 1)] >> (slot & 7) & 1;
+}
+
 #endif

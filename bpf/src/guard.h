@@ -109,20 +109,20 @@ static __always_inline bool is_known(struct ov_guarded *g, struct segment *seg)
 
 /*
  * The cookie names a failed node for which we act: adopt, unless that node may have
- * acted on the request already. What no record says is not known not to have been.
- * The record stays, with us as the owner, until the socket comes to be: there may
+ * acted on the request already. What no record says is not known not to have been:
+ * where the guard died too, a bare ACK may be a late copy. The record stays, with us as the owner, until the socket comes to be: there may
  * be no room for it yet.
  */
 static __always_inline enum reason on_young(struct __sk_buff *skb, struct ov_config *cfg,
 					    struct segment *seg, struct ov_guarded *g, __u32 owner,
-					    __u32 flags)
+					    __u32 flags, __u32 slot)
 {
 	bool known = is_known(g, seg);
 	struct ov_service *svc;
 
 	if (known && g->ack != seg->ack_seq)
 		return REASON_RESET_ORPHAN; /* it has heard more of the owner than its SYN/ACK */
-	if (known ? g->flags & GUARD_DATA : seg->payload || seg->fin) {
+	if (known ? g->flags & GUARD_DATA : seg->payload || seg->fin || is_heir(cfg, slot)) {
 		svc = service_of(&seg->flow);
 		if (!svc || !svc->replay) {
 			record(skb, seg, owner, GUARD_NAMED | GUARD_DATA | flags);
@@ -242,7 +242,7 @@ static __always_inline enum reason on_inspector(struct __sk_buff *skb, struct ov
 		if (g->owner == cfg->self)
 			return REASON_ADOPTED_YOUNG; /* there was no room for it yet */
 		if (acts_for(cfg, g->owner, slot))
-			return on_young(skb, cfg, seg, g, g->owner, inspected_by(inspector));
+			return on_young(skb, cfg, seg, g, g->owner, inspected_by(inspector), slot);
 	}
 	if (acts_for(cfg, inspector, slot))
 		return on_uninspected(skb, cfg, seg, g, inspector);
@@ -387,7 +387,7 @@ __noinline int guard_segment(struct __sk_buff *skb, struct ov_config *cfg, struc
 	if (cookie != COOKIE_VALID)
 		return on_mid_stream(skb, cfg, seg, g, slot, all);
 	if (acts_for(cfg, owner, slot))
-		return on_young(skb, cfg, seg, g, owner, 0);
+		return on_young(skb, cfg, seg, g, owner, 0, slot);
 	return on_named(skb, cfg, seg, g, owner, slot, all || watch == owner);
 }
 

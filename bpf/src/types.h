@@ -373,6 +373,7 @@ struct ov_pace {
  * bit a slot? Under UNDECIDED: for any of them. */
 struct ov_failed {
 	__u8 acts[NODE_COUNT][SLOT_COUNT / 8];
+	__u8 heir[SLOT_COUNT / 8]; /* the guard died too: of its slots we have not seen all */
 };
 
 /* How often an invariant was seen broken, and what showed it last: the client's packet. */
