@@ -84,9 +84,13 @@ type seg struct {
 // send puts the segment on the wire, to the cluster MAC.
 func (r *rawClient) send(s seg) {
 	r.t.Helper()
-	raw := r.encode(s)
-	if _, err := r.conn.WriteTo(raw, &packet.Addr{HardwareAddr: clusterMAC}); err != nil {
-		r.t.Fatalf("send %+v: %v", s, err)
+	r.sendFrame(r.encode(s))
+}
+
+func (r *rawClient) sendFrame(frame []byte) {
+	r.t.Helper()
+	if _, err := r.conn.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]}); err != nil {
+		r.t.Fatalf("send %x: %v", frame, err)
 	}
 }
 

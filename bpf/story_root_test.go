@@ -60,6 +60,9 @@ func (c *cluster) explain() string {
 				out += fmt.Sprintf(" %s=%d", r, k)
 			}
 		}
+		if seen, err := n.filter.Inspections(webService); err == nil {
+			out += fmt.Sprintf(" %v", seen)
+		}
 		out += "\n"
 	}
 	return out
