@@ -28,6 +28,7 @@ func needRoot(t *testing.T) {
 func enterNamespace(t *testing.T) netns.NsHandle {
 	t.Helper()
 	needRoot(t)
+	probeNetwork(t)
 	runtime.LockOSThread()
 	home, err := netns.Get()
 	if err != nil {
@@ -46,6 +47,17 @@ func enterNamespace(t *testing.T) netns.NsHandle {
 	}
 	t.Cleanup(func() { ns.Close() })
 	return ns
+}
+
+// probeNetwork has package net find out what IP versions there are: it does so once in a
+// process, and a new namespace has no IPv6 until its lo is up.
+func probeNetwork(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
 }
 
 // newPeer makes a second namespace, joined to the current one by a veth pair:
