@@ -154,20 +154,26 @@ func TestHotPathSpreads(t *testing.T) {
 }
 
 // Packets are lost, come twice, and overtake each other, on their way to the
-// switch and from there to each node by itself. Each connection has one owner all
-// the same, and each byte is right.
+// switch, from there to each node by itself, and back. Each connection has one owner
+// all the same, and each byte is right. With timestamps and without: then a cookie
+// has no room for the client's options.
 func TestLocalityOnABadNetwork(t *testing.T) {
 	library.use(t)
 	library.unviolated(t)
 	before := library.settledAdoptions(t)
 	opened := library.counters(t, "client")["TcpActiveOpens"]
-	library.fault(t, "client", "loss", "--loss", "2")
-	library.fault(t, "client", "shuffle", "--loss", "10")
-	for _, node := range nodes {
-		library.fault(t, node, "copy-loss", "--loss", "2")
-		library.fault(t, node, "shuffle", "--loss", "10")
+	for _, host := range append([]string{"client"}, nodes...) {
+		library.fault(t, host, "loss", "--loss", "3")
+		library.fault(t, host, "shuffle", "--loss", "20", "--delay", "20ms")
 	}
-	got := library.tallied(t, "splits", families[0].clients(webPort, 200, "-parallel", "32", "-seed", "7")...)
+	for _, node := range nodes {
+		library.fault(t, node, "copy-loss", "--loss", "3")
+	}
+	for i, timestamps := range []string{"1", "0"} {
+		library.setTimestamps(t, timestamps)
+		got := library.tallied(t, "splits", families[i].clients(webPort, 150, "-parallel", "48", "-seed", "7")...)
+		t.Logf("timestamps %s: %v, slowest %v", timestamps, got.Answers, got.Slowest.Round(time.Millisecond))
+	}
 	opened = library.counters(t, "client")["TcpActiveOpens"] - opened
 	for _, host := range append([]string{"client"}, nodes...) {
 		library.heal(t, host)
@@ -176,7 +182,6 @@ func TestLocalityOnABadNetwork(t *testing.T) {
 	if adopted := library.settledAdoptions(t) - before; adopted != opened {
 		t.Errorf("%d adoptions of %d connections", adopted, opened)
 	}
-	t.Logf("%v, slowest %v", got.Answers, got.Slowest.Round(time.Millisecond))
 }
 
 // A client that connects and says nothing gets a node all the same, after a while,
