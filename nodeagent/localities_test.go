@@ -171,3 +171,37 @@ func TestWhatWasAskedForIsTold(t *testing.T) {
 		}
 	})
 }
+
+// Until the store shows what was written, it is not written again.
+func TestSetsAreWrittenOnce(t *testing.T) {
+	f := newMemoryFilter(&callLog{})
+	l := newLocalities(Config{Store: state.NewMemory()}, parts{core: &core{about: state.Agent{Name: "n1"}}, monotonic: monotonic}, newMetrics(), make(chan event, 1))
+	l.filter = f
+	now, _ := monotonic()
+	f.setBucket(0, bpf.Bucket{Index: 7, Nodes: []topology.NodeID{2}, Changed: now})
+	v := testView() // a late one
+	withPolicy(topology.Locality)(&v)
+	if err := l.pass(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	if again := l.core.due(time.Now(), localityRate); len(again) > 0 {
+		t.Errorf("to be written again: %+v", again)
+	}
+	l.store.(*state.Memory).Interrupt()
+	now++
+	f.setBucket(0, bpf.Bucket{Index: 7, Nodes: []topology.NodeID{1}, Changed: now})
+	if err := l.pass(t.Context(), v); err == nil || len(l.core.due(time.Now(), localityRate)) != 1 {
+		t.Errorf("error %v; want one, and the set to be written again", err)
+	}
+}
+
+func TestRequestsArePublishedOnceASecond(t *testing.T) {
+	s := runningStory(t, withPolicy(topology.Locality))
+	s.step(reportDue{})
+	seen := []state.LocalitySeen{{Service: "web", Requests: 3}}
+	none[publish](t, s.step(requestsSeen{seen}))
+	none[publish](t, s.step(surveyed{}))
+	if diff := cmp.Diff(seen, one[publish](t, s.step(reportDue{})).record.Seen); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
