@@ -29,16 +29,19 @@ func (b benchFlow) syn() ([]byte, error) {
 			{OptionType: layers.TCPOptionKindNop, OptionLength: 1},
 			{OptionType: layers.TCPOptionKindWindowScale, OptionLength: 3, OptionData: []byte{7}},
 		},
-	}, 0)
+	}, nil)
 }
 
 // segment is an established connection's: an ACK, or with size that many bytes of data.
-func (b benchFlow) segment(size int) ([]byte, error) {
+func (b benchFlow) segment(size int) ([]byte, error) { return b.says(make([]byte, size)) }
+
+// says is an established connection's segment with this data.
+func (b benchFlow) says(data []byte) ([]byte, error) {
 	nop := layers.TCPOption{OptionType: layers.TCPOptionKindNop, OptionLength: 1}
 	return b.frame(layers.TCP{
-		Seq: b.seq, Ack: b.ack, ACK: true, PSH: size > 0, Window: 502,
+		Seq: b.seq, Ack: b.ack, ACK: true, PSH: len(data) > 0, Window: 502,
 		Options: []layers.TCPOption{nop, nop, timestampOption(2, b.tsecr)},
-	}, size)
+	}, data)
 }
 
 func timestampOption(value, echo uint32) layers.TCPOption {
@@ -47,7 +50,7 @@ func timestampOption(value, echo uint32) layers.TCPOption {
 	return layers.TCPOption{OptionType: layers.TCPOptionKindTimestamps, OptionLength: 10, OptionData: data}
 }
 
-func (b benchFlow) frame(tcp layers.TCP, size int) ([]byte, error) {
+func (b benchFlow) frame(tcp layers.TCP, data []byte) ([]byte, error) {
 	tcp.SrcPort, tcp.DstPort = layers.TCPPort(b.client.Port()), layers.TCPPort(b.vip.Port())
 	eth := &layers.Ethernet{SrcMAC: benchClientMAC, DstMAC: benchNodeMAC, EthernetType: layers.EthernetTypeIPv4}
 	from, to := b.client.Addr().AsSlice(), b.vip.Addr().AsSlice()
@@ -66,7 +69,7 @@ func (b benchFlow) frame(tcp layers.TCP, size int) ([]byte, error) {
 	}
 	buf := gopacket.NewSerializeBuffer()
 	opts := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
-	if err := gopacket.SerializeLayers(buf, opts, eth, ip, &tcp, gopacket.Payload(make([]byte, size))); err != nil {
+	if err := gopacket.SerializeLayers(buf, opts, eth, ip, &tcp, gopacket.Payload(data)); err != nil {
 		return nil, fmt.Errorf("make a frame: %w", err)
 	}
 	return buf.Bytes(), nil

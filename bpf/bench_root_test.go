@@ -26,7 +26,7 @@ func TestBench(t *testing.T) {
 	if steps != last || steps == 0 {
 		t.Errorf("progress ended at %d of %d", steps, last)
 	}
-	for _, name := range []string{"foreign", "own", "syn4", "syn64", "adopt"} {
+	for _, name := range []string{"foreign", "own", "syn4", "syn64", "adopt", "undecided", "inspected", "followed", "handed"} {
 		f, ok := report.Summary[name]
 		if !ok || f.NS <= 0 || f.Ratio <= 1 {
 			t.Errorf("%s: %+v, want more than the baseline", name, f)

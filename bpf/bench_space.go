@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -170,6 +171,7 @@ func (b *benchmark) load() error {
 	}
 	b.f = f
 	b.keep(f)
+	copy(f.config.Mac[:], benchNodeMAC)
 	if b.tools, err = loadTools(f); err != nil {
 		return err
 	}
@@ -211,12 +213,18 @@ func (b *benchmark) configure() error {
 		b.f.SetSelf(Self{ID: benchSelf, WindowScale: 7}),
 		b.f.SetSlots(table),
 		b.f.SetCookieKeys(keys),
-		b.f.SetServices([]Service{{
-			ID: benchService, VIPs: []netip.Addr{benchFamilies[0].vip, benchFamilies[1].vip},
-			Port: benchPort, Policy: topology.LeastConnection,
-		}}),
+		b.setPolicy(topology.LeastConnection),
 		b.setNodes(1),
 	)
+}
+
+// setPolicy has requests looked at, or not. No node is ever too loaded for its key's.
+func (b *benchmark) setPolicy(policy topology.Policy) error {
+	return b.f.SetServices([]Service{{
+		ID: benchService, VIPs: []netip.Addr{benchFamilies[0].vip, benchFamilies[1].vip},
+		Port: benchPort, Policy: policy,
+		Rules: Rules{Key: "path", Low: 1 << 30, High: 1 << 30, Decay: time.Second, Bound: 2, Silent: time.Second},
+	}})
 }
 
 // setNodes lets n nodes be picked, ourselves first.

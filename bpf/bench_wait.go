@@ -42,5 +42,5 @@ func (b *benchmark) waitRound(first, n int) (out [2]sample, err error) {
 // synAck is a SYN/ACK to the client that names owner, from another node.
 func (b benchFlow) synAck(owner topology.NodeID) ([]byte, error) {
 	b.client, b.vip = b.vip, b.client
-	return b.frame(layers.TCP{Seq: uint32(owner) << 24, Ack: b.seq, SYN: true, ACK: true, Window: 64240}, 0)
+	return b.frame(layers.TCP{Seq: uint32(owner) << 24, Ack: b.seq, SYN: true, ACK: true, Window: 64240}, nil)
 }

@@ -32,6 +32,7 @@ func (b *benchmark) measureWire(ctx context.Context) ([]BenchCase, error) {
 	b.total = wireRounds + b.opts.Rounds
 	var syn, adopt, foreign [][]sample
 	var waits, mirrored []sample
+	var inspect inspectSamples
 	each := max(1, b.opts.Sockets/wireRounds/len(benchFamilies))
 	syn, adopt, foreign = make([][]sample, 2), make([][]sample, 2), make([][]sample, 2)
 	for round := range wireRounds {
@@ -50,6 +51,9 @@ func (b *benchmark) measureWire(ctx context.Context) ([]BenchCase, error) {
 			return nil, err
 		}
 		waits, mirrored = append(waits, w[0]), append(mirrored, w[1])
+		if err := b.inspectRound(round*each, each, &inspect); err != nil {
+			return nil, err
+		}
 		b.step()
 	}
 	wire := func(name, text string, samples []sample) BenchCase {
@@ -62,6 +66,10 @@ func (b *benchmark) measureWire(ctx context.Context) ([]BenchCase, error) {
 		wire("foreign_wire", "another node's segment -> drop", foreign[0]),
 		wire("syn_waits", "SYN of a slot that we guard -> waits", waits),
 		wire("mirrored", "another's SYN/ACK -> it waits no more", mirrored),
+		wire("undecided", "bare ACK that names us as inspector -> drop", inspect.undecided),
+		wire("inspected", "first request -> its owner, and the guard is told", inspect.inspected),
+		wire("followed", "what follows it -> the same", inspect.followed),
+		wire("handed", "first request from its inspector -> socket", inspect.handed),
 	}, nil
 }
 
