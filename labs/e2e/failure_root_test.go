@@ -40,6 +40,7 @@ func TestLinkGoesDown(t *testing.T) {
 // failure of the old one.
 func TestNodeReboots(t *testing.T) {
 	s := raise(t)
+	s.prompt = true
 	s.fault(t, "n4", "reboot")
 	s.awaitBack(t, "n4")
 	s.ends(t, "n4")
@@ -166,7 +167,7 @@ func TestTwoNodesAreParted(t *testing.T) {
 // are answered all the same when a scheduler crashes on top of that.
 func TestNodeCrashesWithoutController(t *testing.T) {
 	s := raise(t)
-	s.late = true
+	s.late, s.prompt = true, true
 	s.fault(t, "ctl", "controller-kill")
 	eventually(t, calm, s.unreachable)
 	s.fault(t, "n1", "crash")
