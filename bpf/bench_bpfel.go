@@ -154,10 +154,10 @@ type benchOvGuarded struct {
 }
 
 type benchOvHandover struct {
-	_        structs.HostLayout
-	Decision uint64
-	FirstAck uint32
-	Pad      uint32
+	_          structs.HostLayout
+	Decision   uint64
+	FirstAck   uint32
+	Superseded uint32
 }
 
 type benchOvLoads struct {

@@ -150,10 +150,10 @@ func TestFixtureNotFollowed(t *testing.T) {
 		r.expect(t, in.request(100, 50), mismatch) // overtook the first
 		r.expect(t, in.request(0, 100), ReasonHandedOver)
 		r.expect(t, in.request(100, 50), ReasonFollowed)
-		r.expect(t, in.with(100, 50, func(tcp *layers.TCP) { tcp.Ack += 10 }), mismatch)
+		r.expect(t, in.with(100, 50, func(tcp *layers.TCP) { tcp.Ack += 10 }), ReasonForeign)
 		r.expect(t, in.with(1<<30+1, 50, func(*layers.TCP) {}), mismatch)
 		r.clearTraces(t) // as after a tenth of a second
-		r.expect(t, in.request(100, 50), mismatch)
+		r.expect(t, in.request(100, 50), ReasonForeign)
 		r.expect(t, in.request(0, 100), ReasonHandedOver)
 	})
 }
@@ -207,7 +207,11 @@ func TestFixtureHandoverOfReusedTuple(t *testing.T) {
 			r.remember(t, in.family, again.c)
 		}
 		r.setOwner(t, webService, rigSelf)
+		o := plainOffer(webPort)
+		o.timestamps, o.isn = in.c.timestamps, again.c.clientISN
+		r.expect(t, in.segment(webPort, o.syn()), ReasonAnswered)
 		r.expect(t, again.bare(), ReasonUndecided)
+		r.expect(t, in.request(0, 100), ReasonHandedOver) // the old one's, late
 		r.expect(t, again.request(0, 100), ReasonResetNoListener)
 		r.expect(t, again.request(100, 100), r.mismatch(in.c))
 	})

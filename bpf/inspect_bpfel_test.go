@@ -148,10 +148,10 @@ type inspectOvGuarded struct {
 }
 
 type inspectOvHandover struct {
-	_        structs.HostLayout
-	Decision uint64
-	FirstAck uint32
-	Pad      uint32
+	_          structs.HostLayout
+	Decision   uint64
+	FirstAck   uint32
+	Superseded uint32
 }
 
 type inspectOvLoads struct {

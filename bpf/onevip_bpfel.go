@@ -142,10 +142,10 @@ type onevipOvGuarded struct {
 }
 
 type onevipOvHandover struct {
-	_        structs.HostLayout
-	Decision uint64
-	FirstAck uint32
-	Pad      uint32
+	_          structs.HostLayout
+	Decision   uint64
+	FirstAck   uint32
+	Superseded uint32
 }
 
 type onevipOvKey struct {

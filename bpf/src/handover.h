@@ -48,7 +48,35 @@ static __noinline __u32 decide(struct segment *seg, __u32 owner)
 	if ((__u32)was == seg->seq - 1)
 		return was >> 32;
 	h->first_ack = seg->ack_seq;
+	h->superseded = 0;
 	return owner;
+}
+
+/* A SYN that we answer: what comes for this tuple from now on may be of its handshake. The
+ * decision stays, the SYN may be spoofed. */
+static __always_inline void supersede_decision(const struct segment *syn)
+{
+	struct ov_handover *h = bpf_map_lookup_elem(&handovers, &syn->flow);
+
+	if (h && (__u32)h->decision != syn->seq)
+		h->superseded = 1;
+}
+
+/* Is it the middle of a connection that we have given to another? Its acknowledgements
+ * may name us for 16 MB on; no cookie need be checked to know that they don't. */
+static __always_inline bool is_given_away(struct ov_config *cfg, const struct segment *seg)
+{
+	struct ov_handover *h;
+	__u64 decision;
+
+	if (!cfg->inspects)
+		return false;
+	h = bpf_map_lookup_elem(&handovers, &seg->flow);
+	if (!h || h->superseded)
+		return false;
+	decision = h->decision;
+	return decision >> 32 != cfg->self && seg->seq - 1 != (__u32)decision &&
+	       seg->seq - (__u32)decision < MAX_WINDOW;
 }
 
 #define NOT_INSPECTED (-1)

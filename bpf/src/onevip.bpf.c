@@ -60,6 +60,8 @@ static __noinline int on_syn(struct __sk_buff *skb, struct ov_config *cfg, struc
 			return on_copy(seg, traced);
 	}
 	note_client(skb, &seg->flow.client);
+	if (inspects(&svc) && reason != REASON_NOT_PRIMARY)
+		supersede_decision(seg);
 	if (reason == REASON_AWAITING)
 		reason = await(skb, cfg, seg, &syn);
 	if (!answers(reason))
@@ -104,7 +106,8 @@ static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *c
 
 	learn(skb, cfg, seg, traced);
 	if (names_us(cfg, seg))
-		err = check_adoption(skb, cfg, seg, &attrs);
+		err = is_given_away(cfg, seg) ? REASON_FOREIGN
+					      : check_adoption(skb, cfg, seg, &attrs);
 	else if (is_handed(skb, cfg, seg))
 		return on_handed(skb, cfg, seg, skc, &attrs);
 	if (err == REASON_DUPLICATE)
