@@ -33,14 +33,14 @@ func (b *benchmark) inspectRound(first, n int, out *inspectSamples) (err error) 
 		homes[i] = benchOther
 	}
 	err = errors.Join(
-		b.setPolicy(topology.Locality), b.setNodes(2), b.f.SetSourceHash(benchService, homes), b.setRoles(benchSelf, benchGuard),
+		b.setInspecting(), b.setNodes(2), b.f.SetSourceHash(benchService, homes), b.setRoles(benchSelf, benchGuard),
 		b.f.SetMembers(map[topology.NodeID]topology.MAC{benchOther: benchOtherMAC, benchGuard: benchGuardMAC}),
 	)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		err = errors.Join(err, b.setPolicy(topology.LeastConnection), b.setNodes(1), b.setPrimary(benchSelf))
+		err = errors.Join(err, b.setPlain(), b.setNodes(1), b.setPrimary(benchSelf))
 	}()
 	flows, err := b.greet(0x2000+first, n)
 	if err != nil {
@@ -60,6 +60,16 @@ func (b *benchmark) inspectRound(first, n int, out *inspectSamples) (err error) 
 		}
 	}
 	return b.handedRound(first, n, out)
+}
+
+func (b *benchmark) setInspecting() error { return b.setPolicy(topology.Locality) }
+
+// setPlain leaves nothing of a service that looked at requests.
+func (b *benchmark) setPlain() error {
+	b.f.mu.Lock()
+	b.f.config.Inspects = 0
+	b.f.mu.Unlock()
+	return b.setPolicy(topology.LeastConnection)
 }
 
 // handedRound has another answer the SYNs, and hand its requests to this node.

@@ -4,6 +4,7 @@ package bpf
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -117,6 +118,7 @@ func (b *benchmark) runCases() ([]runCase, error) {
 		{"bare", "looks at the Ethernet type, drops", b.tools.Bare, 0, foreign, noReason, nil},
 		{"foreign", "another node's segment -> drop", filter, 0, foreign, ReasonForeign, nil},
 		{"foreign6", "the same, IPv6", filter, 1, foreign, ReasonForeign, nil},
+		{"foreign_l7", "the same, where a service looks at requests", filter, 0, foreign, ReasonForeign, b.setInspecting},
 		{"guarded", "the same, of a slot that we guard", filter, 0, foreign, ReasonForeign, guard},
 		{"guarded6", "the same, IPv6", filter, 1, foreign, ReasonForeign, guard},
 		{"own", "segment of our socket -> up", filter, 0, own, ReasonOwn, nil},
@@ -145,7 +147,8 @@ func (b *benchmark) makeCases(recipes []caseRecipe) ([]runCase, error) {
 			BenchCase: BenchCase{Name: r.name, Text: r.text, Method: BenchTestRun},
 			program:   r.program, want: r.want, rewrites: r.want == ReasonAnswered,
 			prepare: func() error {
-				if err := b.setPrimary(benchSelf); err != nil || r.prepare == nil {
+				err := errors.Join(b.setPrimary(benchSelf), b.setPlain())
+				if err != nil || r.prepare == nil {
 					return err
 				}
 				return r.prepare()

@@ -356,3 +356,19 @@ func TestFixtureSilentSchedule(t *testing.T) {
 		t.Error("kept for ever")
 	}
 }
+
+// The guard has an old socket of the tuple, or what rests of it: that hears nothing.
+func TestFixtureToldOnUsedTuple(t *testing.T) {
+	r := newInspecting(t)
+	r.setRoles(t, rigThird, rigSelf)
+	for _, f := range families {
+		c := r.connect(t, f)
+		in := f.inspection(true, rigOther)
+		in.c.clientISN = far(sequence(t, c.server, recvQueue))
+		frame := in.told(100, rigThird, otherMAC, topology.MAC(clusterMAC))
+		r.expect(t, frame, ReasonTold)
+		r.closeServerFirst(t, c)
+		r.expect(t, frame, ReasonTold)
+		r.forgetAll(t)
+	}
+}

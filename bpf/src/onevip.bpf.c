@@ -109,7 +109,7 @@ static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *c
 		err = is_given_away(cfg, seg) ? REASON_FOREIGN
 					      : check_adoption(skb, cfg, seg, &attrs);
 	else if (is_handed(skb, cfg, seg))
-		return on_handed(skb, cfg, seg, skc, &attrs);
+		return seg->syn ? on_told(skb, cfg, seg) : on_handed(skb, cfg, seg, skc, &attrs);
 	if (err == REASON_DUPLICATE)
 		return drop(REASON_DUPLICATE);
 	if (is_valid(err)) {
@@ -131,6 +131,13 @@ static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *c
 	return adopt(skb, seg, skc, &attrs, REASON_ADOPTED_YOUNG);
 }
 
+/* About a new connection of a tuple whose old socket is here. */
+static __always_inline bool is_told(struct __sk_buff *skb, struct ov_config *cfg,
+				    struct segment *seg)
+{
+	return seg->syn && is_handed(skb, cfg, seg);
+}
+
 /* Not a SYN: does this kernel have a socket for it? */
 static __always_inline int on_segment(struct __sk_buff *skb, struct ov_config *cfg,
 				      struct segment *seg, struct bpf_sock *sk)
@@ -140,6 +147,8 @@ static __always_inline int on_segment(struct __sk_buff *skb, struct ov_config *c
 
 	if (!sk || sk->state == TCP_LISTEN)
 		return on_unowned(skb, cfg, seg, sk);
+	if (sk->state == TCP_TIME_WAIT && is_told(skb, cfg, seg))
+		return on_told(skb, cfg, seg);
 	if (sk->state == TCP_TIME_WAIT)
 		return time_wait_rcv_nxt(sk, &rcv_nxt) ? in_time_wait(skb, cfg, seg, rcv_nxt)
 						       : pass(REASON_OWN);
@@ -149,7 +158,8 @@ static __always_inline int on_segment(struct __sk_buff *skb, struct ov_config *c
 	rcv_nxt = tp->rcv_nxt;
 	first = rcv_nxt - (__u32)tp->bytes_received;
 	if (is_strange(sk, seg->seq, rcv_nxt))
-		return on_live(skb, cfg, seg, rcv_nxt, first);
+		return is_told(skb, cfg, seg) ? on_told(skb, cfg, seg)
+					      : on_live(skb, cfg, seg, rcv_nxt, first);
 	return pass(REASON_OWN);
 }
 
@@ -159,8 +169,6 @@ static __always_inline int on_tcp(struct __sk_buff *skb, struct ov_config *cfg,
 	struct bpf_sock *sk;
 	int verdict;
 
-	if (seg->syn && seg->ack && is_handed(skb, cfg, seg))
-		return on_told(skb, cfg, seg);
 	sk = bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
 	if (seg->syn && !seg->ack) {
 		if (sk) {
