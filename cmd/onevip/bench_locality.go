@@ -92,10 +92,11 @@ func (f *benchLocalityFlags) register(cmd *cobra.Command) {
 func (f *benchLocalityFlags) quicken(set func(flag string) bool) {
 	load := &f.bench.Load
 	for flag, change := range map[string]func(){
-		"files": func() { load.Files.Directories = 16 },
-		"cache": func() { f.cache = "9MiB" },
-		"line":  func() { load.Line = 300_000 },
-		"warm":  func() { load.Warm = 3 * time.Second },
+		"files": func() { load.Files.Directories = 12 },
+		"cache": func() { f.cache = "7MiB" },
+		"rate":  func() { load.Rate = 50 },
+		"line":  func() { load.Line = 150_000 },
+		"warm":  func() { load.Warm = 2 * time.Second },
 		"for":   func() { load.For = 8 * time.Second },
 		"pairs": func() { f.bench.Pairs = 100 },
 	} {
