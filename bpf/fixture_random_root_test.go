@@ -40,6 +40,7 @@ func TestFixtureRandomFrames(t *testing.T) {
 	w := r.way()
 	w.primary = func(client, vip netip.AddrPort) topology.NodeID { return table[SlotOf(client, vip)].Primary }
 	w.listeners = []uint16{webPort}
+	r.lookToo(t, w)
 	for _, f := range families {
 		r.connect(t, f)
 		w.live[[2]netip.AddrPort{f.from(), f.to(webPort)}] = true
@@ -55,12 +56,33 @@ func TestFixtureRandomFrames(t *testing.T) {
 		}
 	}
 	t.Logf("reasons seen: %v", seen)
-	for _, reason := range []Reason{ReasonAnswered, ReasonOwn, ReasonAdoptRefused, ReasonResetNoListener, ReasonCookieMismatch, ReasonOwnICMPError, ReasonBadTCPOptions, ReasonTruncated, ReasonMirrored} {
+	for _, reason := range []Reason{ReasonAnswered, ReasonOwn, ReasonAdoptRefused, ReasonResetNoListener, ReasonCookieMismatch, ReasonOwnICMPError, ReasonBadTCPOptions, ReasonTruncated, ReasonMirrored, ReasonUndecided, ReasonHandedOver, ReasonTold, ReasonForeign} {
 		if seen[reason] == 0 {
 			t.Errorf("no frame got to %s: the generator is too weak", reason)
 		}
 	}
 }
+
+// lookToo adds a service whose requests are looked at, all for the other node.
+func (r *rig) lookToo(t *testing.T, w *way) {
+	t.Helper()
+	look := inspected(testRules())
+	look.ID, look.Port = lookService, lookPort
+	vips := look.VIPs
+	r.check(r.f.SetServices([]Service{
+		{ID: webService, VIPs: vips, Port: webPort, Policy: topology.LeastConnection},
+		{ID: quietService, VIPs: vips, Port: quietPort, Policy: topology.LeastConnection}, look,
+	}))
+	r.setOwner(t, lookService, rigOther)
+	w.services, w.inspected = append(w.services, lookPort), []uint16{lookPort}
+	w.member, w.memberMAC, w.selfMAC = rigOther, otherMAC, topology.MAC(clusterMAC)
+	w.decisions = map[[2]netip.AddrPort]decision{}
+}
+
+const (
+	lookPort                       = 82
+	lookService topology.ServiceID = 2
+)
 
 // randomFrame is a sound frame with a few random changes, or noise.
 func randomFrame(rng *rand.Rand, f family) []byte {
@@ -80,7 +102,9 @@ func soundFrame(rng *rand.Rand, f family) []byte {
 		SrcPort: layers.TCPPort(rng.IntN(1 << 16)), DstPort: randomPort(rng), Window: uint16(rng.Uint32()),
 		Seq: rng.Uint32(), Ack: rng.Uint32(), ACK: rng.IntN(2) == 0, RST: rng.IntN(9) == 0, FIN: rng.IntN(9) == 0, PSH: rng.IntN(3) == 0,
 	}
-	switch rng.IntN(9) {
+	switch rng.IntN(11) {
+	case 8, 9:
+		return randomInspection(rng, f)
 	case 0, 1:
 		o := randomOffer(rng)
 		syn := o.syn()
@@ -108,8 +132,30 @@ func soundFrame(rng *rand.Rand, f family) []byte {
 	return e.tcp(tcp, make([]byte, rng.IntN(100)))
 }
 
+// randomInspection is a first segment that names an inspector: from the client, from that
+// inspector, or told by it.
+func randomInspection(rng *rand.Rand, f family) []byte {
+	c := randomOffer(rng).cookie(f, []topology.NodeID{rigSelf, rigOther}[rng.IntN(2)], 100)
+	c.client, c.vip = netip.AddrPortFrom(f.client, uint16(rng.IntN(64))), f.to(uint16(randomPort(rng)))
+	c.inspect = rng.IntN(6) > 0
+	tcp := c.ack(testKeys(100).Current)
+	tcp.SrcPort, tcp.DstPort = layers.TCPPort(c.client.Port()), layers.TCPPort(c.vip.Port())
+	tcp.FIN, tcp.SYN = rng.IntN(9) == 0, false
+	e := inbound(f.client, f.vip)
+	if c.owner == rigOther && rng.IntN(4) > 0 {
+		e.fromMAC = otherMAC[:]
+		tcp.Urgent = (0x8000 | uint16(c.optionBits())) ^ uint16(rng.IntN(2))<<15
+		tcp.URG = rng.IntN(9) == 0
+		if rng.IntN(3) == 0 {
+			tcp.SYN, tcp.FIN = true, false
+			tcp.Window = uint16(rng.IntN(3))<<8 | uint16(rigOther)
+		}
+	}
+	return e.tcp(tcp, make([]byte, rng.IntN(3)*20))
+}
+
 func randomPort(rng *rand.Rand) layers.TCPPort {
-	return []layers.TCPPort{webPort, quietPort, noPort}[rng.IntN(3)]
+	return []layers.TCPPort{webPort, quietPort, noPort, lookPort}[rng.IntN(4)]
 }
 
 func randomOffer(rng *rand.Rand) offer {

@@ -24,6 +24,19 @@ type way struct {
 	live      map[[2]netip.AddrPort]bool // client, vip
 	// records are of the SYNs without timestamps that the node has seen.
 	records map[record]cookie
+
+	inspected []uint16 // ports of services whose requests name their owner: always another
+	member    topology.NodeID
+	memberMAC topology.MAC
+	selfMAC   topology.MAC
+	decisions map[[2]netip.AddrPort]decision
+	addresses []byte // of the frame at hand
+}
+
+// decision is what an inspector remembers of a tuple.
+type decision struct {
+	isn        uint32
+	superseded bool
 }
 
 type record struct {
@@ -35,6 +48,7 @@ var be = binary.BigEndian
 
 // reason says why a frame leaves the program.
 func (w *way) reason(frame []byte) Reason {
+	w.addresses = frame[:12]
 	switch packet := frame[14:]; layers.EthernetType(be.Uint16(frame[12:])) {
 	case layers.EthernetTypeIPv4:
 		return w.v4(packet)
@@ -194,7 +208,14 @@ func (w *way) tcp(client, vip netip.Addr, p []byte) Reason {
 	s := tcpSegment{
 		client: addrPort(client.AsSlice(), p), vip: addrPort(vip.AsSlice(), p[2:]),
 		seq: be.Uint32(p[4:]), ack: be.Uint32(p[8:]), options: p[20:header],
-		ecnSetup: flags&0xc0 == 0xc0,
+		ecnSetup: flags&0xc0 == 0xc0, asks: len(p) > header || fin,
+	}
+	if !rst && ack && w.isHanded(s) && !w.live[[2]netip.AddrPort{s.client, s.vip}] {
+		w.takeOptions(s, flags, be.Uint16(p[18:]))
+		if syn {
+			return w.told(s, be.Uint16(p[14:]))
+		}
+		return w.handed(s)
 	}
 	switch {
 	case syn && !ack:
@@ -213,6 +234,7 @@ type tcpSegment struct {
 	seq, ack    uint32
 	options     []byte
 	ecnSetup    bool
+	asks        bool // data, or a FIN
 }
 
 func (w *way) syn(s tcpSegment) Reason {
@@ -230,6 +252,9 @@ func (w *way) syn(s tcpSegment) Reason {
 	if !o.timestamps {
 		w.records[record{s.client, s.vip, s.seq}] = cookie{wscale: o.scale(), sack: o.sack, ecn: s.ecnSetup}
 	}
+	if primary && slices.Contains(w.inspected, s.vip.Port()) {
+		w.supersede(s)
+	}
 	switch {
 	case !primary:
 		return ReasonNotPrimary
@@ -241,37 +266,57 @@ func (w *way) syn(s tcpSegment) Reason {
 
 // unowned is a segment that may finish a handshake.
 func (w *way) unowned(s tcpSegment) Reason {
-	isn := s.ack - 1
-	if topology.NodeID(isn>>24) != w.self {
+	if topology.NodeID((s.ack-1)>>24) != w.self || w.isGivenAway(s) {
 		return ReasonForeign
 	}
+	reason, inspect := w.cookie(s)
+	switch {
+	case reason != ReasonAdopted:
+		return reason
+	case inspect:
+		return w.inspect(s)
+	}
+	return w.adopt(s)
+}
+
+// adopt is a segment that is to become a socket.
+func (w *way) adopt(s tcpSegment) Reason {
+	if slices.Contains(w.listeners, s.vip.Port()) {
+		return ReasonAdoptRefused // what the kfunc says to any test run
+	}
+	return ReasonResetNoListener
+}
+
+// cookie is ReasonAdopted for a valid one, else why it is not; and whether it names an
+// inspector.
+func (w *way) cookie(s tcpSegment) (reason Reason, inspect bool) {
+	isn := s.ack - 1
 	o, ok := readOptions(s.options)
 	if !ok {
-		return ReasonBadTCPOptions
+		return ReasonBadTCPOptions, false
 	}
 	epoch, key := w.keyOf(isn >> 19 & 3)
 	if key == [16]byte{} {
-		return ReasonCookieExpired
+		return ReasonCookieExpired, false
 	}
 	c := cookie{
-		client: s.client, vip: s.vip, clientISN: s.seq - 1, epoch: epoch, owner: w.self,
+		client: s.client, vip: s.vip, clientISN: s.seq - 1, epoch: epoch, owner: topology.NodeID(isn >> 24),
 		mssIndex: uint8(isn >> 21 & 7), timestamps: o.timestamps,
 		wscale: uint8(o.tsecr & 15), sack: o.tsecr>>4&1 != 0, ecn: o.tsecr>>5&1 != 0,
 	}
 	if !o.timestamps {
 		seen, ok := w.records[record{s.client, s.vip, s.seq - 1}]
 		if !ok {
-			return ReasonCookieNoRecord
+			return ReasonCookieNoRecord, false
 		}
 		c.wscale, c.sack, c.ecn = seen.wscale, seen.sack, seen.ecn
 	}
-	if c.isn(key) != isn || o.timestamps && c.tsval(key) != o.tsecr {
-		return ReasonCookieMismatch
+	for _, c.inspect = range []bool{false, true} {
+		if c.isn(key) == isn && (!o.timestamps || c.tsval(key) == o.tsecr) {
+			return ReasonAdopted, c.inspect
+		}
 	}
-	if slices.Contains(w.listeners, s.vip.Port()) {
-		return ReasonAdoptRefused // what the kfunc says to any test run
-	}
-	return ReasonResetNoListener
+	return ReasonCookieMismatch, false
 }
 
 // keyOf finds the key by the low two bits of its epoch.
