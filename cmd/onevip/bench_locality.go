@@ -46,8 +46,10 @@ all of them together; what a cache lacks comes from a slow disk.
 Downloads begin whether or not earlier ones are done (Poisson), files are picked as
 in SPECweb2005's Support workload (this is no SPEC result). Each client has a slow
 line. Slow is a download that took longer than its bytes take at 95% of the line's
-rate and 10 ms; one that failed is slow too. First each file is asked for once, then
-the load runs for a while; neither counts.
+rate and 10 ms; one that failed is slow too. Those that are slow though their file
+was in memory tell what the machine itself adds: where they are many, let it rest,
+and measure again. First each file is asked for once, then the load runs for a while;
+neither counts.
 
 Besides, pairs of requests compare the time to the first byte at low load: one by
 the service that looks at requests, one by the service that does not.`,

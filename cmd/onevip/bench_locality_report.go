@@ -72,13 +72,13 @@ func (r localityReport) write(e *env, f benchLocalityFlags) error {
 
 func (r localityReport) writeTable(w io.Writer, policies []topology.Policy) error {
 	t := newTable(w)
-	t.row("Policy", "Downloads", "Slow", "%", "Failed", "Hits", "Storage MB", "Nodes per file", "First byte p50", "p99 ms", "Switch lost")
+	t.row("Policy", "Downloads", "Slow", "%", "From memory", "Failed", "Hits", "Storage MB", "Nodes per file", "First byte p50", "p99 ms", "Switch lost")
 	for _, policy := range policies {
 		s, there := r.Summary[policy]
 		if !there {
 			continue
 		}
-		t.row(policy, s.Downloads, s.Slow, tenth(100*float64(s.Slow)/float64(max(1, s.Downloads))), s.Failed, percent(s.HitRatio), tenth(s.StorageMB),
+		t.row(policy, s.Downloads, s.Slow, tenth(100*float64(s.Slow)/float64(max(1, s.Downloads))), s.SlowHits, s.Failed, percent(s.HitRatio), tenth(s.StorageMB),
 			fmt.Sprintf("%.2f", s.Copies), tenth(s.FirstP50), tenth(s.FirstP99), s.SwitchLost)
 	}
 	if len(r.Summary) > 0 {
