@@ -23,9 +23,9 @@
  *   I2  the owner is the one that its inspector chose, or the guard of a fenced
  *       inspector or owner;
  *   no guard resets what an unfenced node has;
- *   and a request that may not run twice does not (unless compiled with -DREPLAY).
+ *   and a request that may not run twice does not (unless the environment says REPLAY=1).
  *
- * -DBROKEN_n leaves one rule out, to show that the model would notice:
+ * BROKEN=n there leaves one rule out, to show that the model would notice:
  *   1  an inspector decides once: whatever comes again goes the same way
  *   2  what is handed over is for an id: a node that is back under another leaves it
  *   3  an inspector tells its own guard too, not just the owner's
@@ -36,16 +36,23 @@
  *   8  a request that the guard saw may have been run
  *
  * The filter (bpf/src/handover.h, guard.h) does not keep 2, 3 and 4 yet; and 1 only while
- * map `handovers` has room. With two failures some four million states are searched.
+ * map `handovers` has room. With FAILURES=2 some four million states are searched.
  */
 #define N 4
 #define PRIMARY 0
 #define SECONDARY 1
 #define NOBODY 9
 
-#ifndef FAILURES
-#define FAILURES 1
-#endif
+/* From the environment. */
+hidden byte broken;
+hidden byte replay;
+hidden byte most;       /* failures */
+c_code {
+static int setting(const char *name, int otherwise)
+{
+	return getenv(name) ? atoi(getenv(name)) : otherwise;
+}
+}
 
 bool alive[N] = true;   /* the machine runs */
 bool sock[N];           /* its kernel has a socket for the connection */
@@ -83,17 +90,9 @@ hidden byte o, g, i, j;
 /* Packets of clients get to it, and from it to them. */
 #define REACHED(n) (alive[n] && !fenced[n] && !away[n])
 
-#if defined(BROKEN_6)
-#define KNOWS(n, x) failed[x]
-#else
-#define KNOWS(n, x) (place[x] && place[x] <= read[n])
-#endif
+#define KNOWS(n, x) (broken == 6 -> failed[x] : place[x] && place[x] <= read[n])
 
-#ifdef BROKEN_2
-#define MAY_BE_HANDED(n) alive[n]
-#else
-#define MAY_BE_HANDED(n) MEMBER(n)
-#endif
+#define MAY_BE_HANDED(n) (broken == 2 -> alive[n] : MEMBER(n))
 
 /* The node with the records of what x owns, or inspects. */
 #define GUARD(x) (x == SECONDARY -> PRIMARY : SECONDARY)
@@ -101,11 +100,7 @@ hidden byte o, g, i, j;
 #define MAY_INHERIT(h, x, n) (h != x && !KNOWS(n, h))
 #define HEIR(x, n) (MAY_INHERIT(3, x, n) -> 3 : (MAY_INHERIT(2, x, n) -> 2 : (MAY_INHERIT(1, x, n) -> 1 : 0)))
 /* The guards of the owner and of the inspector are told. */
-#ifdef BROKEN_3
-#define TELLS(n) (n == GUARD(decided) && n != decided)
-#else
-#define TELLS(n) ((n == GUARD(decided) || n == GUARD(inspector)) && n != decided)
-#endif
+#define TELLS(n) (n != decided && (n == GUARD(decided) || n == GUARD(inspector) && broken != 3))
 
 /* Does n, as it sees it, act for x? */
 #define ACTS(n, x) (KNOWS(n, x) && (KNOWS(n, GUARD(x)) -> HEIR(x, n) : GUARD(x)) == n)
@@ -113,9 +108,7 @@ hidden byte o, g, i, j;
 inline check() {
 	assert((sock[0] && !fenced[0]) + (sock[1] && !fenced[1]) +
 	       (sock[2] && !fenced[2]) + (sock[3] && !fenced[3]) <= 1);
-#ifndef REPLAY
-	assert(runs <= 1)
-#endif
+	assert(replay || runs <= 1)
 }
 
 /* n, whose socket has just come to be or gets the request now, runs it. */
@@ -163,16 +156,8 @@ inline take_over(n, x) {
 /* on_young: its owner x has failed, or nobody had it when its inspector did. */
 inline on_young(n, x) {
 	if
-#ifdef REPLAY
-	:: true -> take_over(n, x)
-#else
-#ifdef BROKEN_8
-	:: true -> take_over(n, x)
-#else
-	:: seen[n] == QUIET -> take_over(n, x)
-	:: seen[n] != QUIET -> finish()
-#endif
-#endif
+	:: replay || broken == 8 || seen[n] == QUIET -> take_over(n, x)
+	:: else -> finish()
 	fi
 }
 
@@ -187,11 +172,7 @@ inline on_uninspected(n) {
 	fi
 }
 
-#ifdef BROKEN_4
-#define MAY_TAKE(n) true
-#else
-#define MAY_TAKE(n) (named[n] || owner[n] == inspector)
-#endif
+#define MAY_TAKE(n) (named[n] || owner[n] == inspector || broken == 4)
 
 /* The client's first segment comes to n, which has no socket and is not the inspector. */
 inline guards(n) {
@@ -256,6 +237,11 @@ inline flood() {
 }
 
 active proctype world() {
+	c_code {
+		broken = setting("BROKEN", 0);
+		replay = setting("REPLAY", 0);
+		most = setting("FAILURES", 1);
+	}
 	do
 	/* The client takes one of the SYN/ACKs. */
 	:: atomic { inspector == NOBODY ->
@@ -301,18 +287,12 @@ active proctype world() {
 	/* It hands the segment over, or takes it. */
 	:: atomic { queued && decided != NOBODY && decided != inspector && MEMBER(inspector) ->
 		if
-#ifndef BROKEN_7
-		:: !fenced[inspector] && !fenced[decided] -> handed[decided] = (data -> 2 : 1)
-#else
-		:: !fenced[decided] -> handed[decided] = (data -> 2 : 1)
-#endif
+		:: (!fenced[inspector] || broken == 7) && !fenced[decided] -> handed[decided] = (data -> 2 : 1)
 		:: else
 		fi }
 	:: atomic { queued && decided == inspector && MEMBER(inspector) && !sock[inspector] && !had[inspector] ->
 		sock[inspector] = true; check() }
-#ifdef BROKEN_1
-	:: atomic { decided != NOBODY -> decided = NOBODY }
-#endif
+	:: atomic { broken == 1 && decided != NOBODY -> decided = NOBODY }
 
 	/* The owner adopts. */
 	:: atomic { select(i : 0 .. 3);
@@ -338,10 +318,7 @@ active proctype world() {
 	/* A connection ends; its node remembers that. */
 	:: atomic { select(i : 0 .. 3);
 		if
-		:: sock[i] && had[i] -> sock[i] = false;
-#ifdef BROKEN_5
-			had[i] = false
-#endif
+		:: sock[i] && had[i] -> sock[i] = false; had[i] = (broken != 5)
 		:: else
 		fi }
 
@@ -379,7 +356,7 @@ active proctype world() {
 		fi }
 
 	/* A crash; or a failure, of a node that may well live. */
-	:: atomic { failures < FAILURES ->
+	:: atomic { failures < most ->
 		select(i : 0 .. 3);
 		if
 		:: alive[i] && !away[i] -> alive[i] = false; sock[i] = false; had[i] = false; failures++;

@@ -17,13 +17,13 @@
  *   I1  at most one unfenced node has a socket for the connection;
  *   I2  the owner is the one that the client's ACK named, or the guard of a
  *       fenced one;
- *   and a request that may not run twice does not (unless compiled with -DREPLAY).
+ *   and a request that may not run twice does not (unless the environment says REPLAY=1).
  *
- * -DBROKEN_n leaves one rule out, to show that the model would notice:
+ * BROKEN=n there leaves one rule out, to show that the model would notice:
  *   1  a guard acts on a failure that is not fenced yet
  *   2  a node comes back without destroying its sockets
  *   3  a guard that took over from a dead guard adopts as if it had the records
- *   4  a guard takes over from another that is not fenced yet (with -DREPLAY)
+ *   4  a guard takes over from another that is not fenced yet (with REPLAY=1)
  */
 #define N 4
 #define PRIMARY 0
@@ -50,22 +50,24 @@ byte failures;          /* at most two */
 
 hidden byte o, g, h, i;
 
+/* From the environment. */
+hidden byte broken;
+hidden byte replay;
+c_code {
+static int setting(const char *name)
+{
+	return getenv(name) ? atoi(getenv(name)) : 0;
+}
+}
+
 #define MEMBER(n) (alive[n] && !away[n])
 /* Packets of clients get to it, and from it to them. */
 #define REACHED(n) (alive[n] && !fenced[n] && !away[n])
 
 #define KNOWS(n, x) (place[x] && place[x] <= read[n])
 
-#if defined(BROKEN_1)
-#define MAY_ACT_ON(n, x) failed[x]
-#else
-#define MAY_ACT_ON(n, x) KNOWS(n, x)
-#endif
-#if defined(BROKEN_4)
-#define IS_REPLACED(n, x) failed[x]
-#else
-#define IS_REPLACED(n, x) KNOWS(n, x)
-#endif
+#define MAY_ACT_ON(n, x) (broken == 1 -> failed[x] : KNOWS(n, x))
+#define IS_REPLACED(n, x) (broken == 4 -> failed[x] : KNOWS(n, x))
 
 /* The node with the records of the owner's connection. */
 inline guard_of(owner) { g = (owner == SECONDARY -> PRIMARY : SECONDARY) }
@@ -89,9 +91,7 @@ inline check() {
 	d_step {
 		assert((sock[0] && !fenced[0]) + (sock[1] && !fenced[1]) +
 		       (sock[2] && !fenced[2]) + (sock[3] && !fenced[3]) <= 1);
-#ifndef REPLAY
-		assert(ran[0] + ran[1] + ran[2] + ran[3] <= 1);
-#endif
+		assert(replay || ran[0] + ran[1] + ran[2] + ran[3] <= 1)
 	}
 }
 
@@ -120,6 +120,10 @@ inline pick(n, condition) {
 }
 
 active proctype world() {
+	c_code {
+		broken = setting("BROKEN");
+		replay = setting("REPLAY");
+	}
 	do
 	/* Primary and secondary may both answer, with any owner, at any time. */
 	:: atomic { chosen == NOBODY && (REACHED(PRIMARY) || REACHED(SECONDARY)) ->
@@ -157,17 +161,8 @@ active proctype world() {
 			heir_of(chosen, i);
 			if
 			:: h != i
-#ifdef REPLAY
-			:: h == i -> adopt(i); check()
-#else
-#ifdef BROKEN_3
-			:: h == i && !saw_data[i] -> adopt(i); check()
-			:: h == i && saw_data[i] -> reset = true
-#else
-			:: h == i && h == g && !saw_data[i] -> adopt(i); check()
-			:: h == i && (h != g || saw_data[i]) -> reset = true
-#endif
-#endif
+			:: h == i && (replay || !saw_data[i] && (h == g || broken == 3)) -> adopt(i); check()
+			:: h == i && !replay && (saw_data[i] || h != g && broken != 3) -> reset = true
 			fi
 		:: else
 		fi }
@@ -204,9 +199,7 @@ active proctype world() {
 	:: atomic { select(i : 0 .. 3);
 		if
 		:: alive[i] && fenced[i] && !away[i] ->
-#ifndef BROKEN_2
-			sock[i] = false;
-#endif
+			sock[i] = sock[i] && broken == 2;
 			queued_ack[i] = false; away[i] = true; fenced[i] = false; check()
 		:: else
 		fi }
