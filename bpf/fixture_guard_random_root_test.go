@@ -21,7 +21,7 @@ type watcher struct {
 	has    bool // there is a record, of connection conn
 	conn   int
 	owner  topology.NodeID // as far as known
-	data   bool            // the client sent some, or may have
+	data   bool            // the client sent some, or may have, or has heard its owner
 	heard  bool            // the client acknowledged more than the SYN/ACK
 }
 
@@ -46,7 +46,7 @@ func (w *watcher) reason(s talk) Reason {
 	if s.first {
 		w.owner = s.owner
 	}
-	w.data = w.data || s.payload > 0
+	w.data = w.data || s.payload > 0 || s.more
 	w.heard = w.heard || s.more
 	switch {
 	case s.first || len(w.failed) == 0:

@@ -28,7 +28,7 @@ type Guarded struct {
 	// ClientMAC is the source of the client's frames: its own, or its gateway's. Zero if
 	// no segment was seen.
 	ClientMAC topology.MAC
-	// Data tells whether the client sent any, or may have.
+	// Data tells whether the client sent any, or may have, or heard more than a SYN/ACK.
 	Data bool
 	// Closing tells whether the client sent its FIN.
 	Closing bool
@@ -83,6 +83,26 @@ func (f *Filter) Guarded(owners ...topology.NodeID) ([]Guarded, error) {
 			return out, nil
 		}
 	}
+}
+
+// GuardedFlows reads the records of these connections, of those that have one.
+func (f *Filter) GuardedFlows(flows []Flow) (map[Flow]Guarded, error) {
+	now, err := Now()
+	if err != nil {
+		return nil, err
+	}
+	out := map[Flow]Guarded{}
+	for _, flow := range flows {
+		var g onevipOvGuarded
+		err := f.objs.Guarded.Lookup(flow.key(), &g)
+		switch {
+		case err == nil:
+			out[flow] = g.guarded(flow, uint32(now/time.Second))
+		case !errors.Is(err, ebpf.ErrKeyNotExist):
+			return nil, fmt.Errorf("read the record of %s: %w", flow, err)
+		}
+	}
+	return out, nil
 }
 
 func (g onevipOvGuarded) guarded(flow Flow, now uint32) Guarded {

@@ -56,20 +56,25 @@ static __always_inline void note_frame(struct __sk_buff *skb, struct segment *se
 /* Not static: see walk_options. */
 __noinline int note(struct __sk_buff *skb, struct segment *seg, struct ov_guarded *g)
 {
+	bool first, data = false;
 	__u32 next;
-	bool first;
 
 	if (!seg || !g)
 		return 0;
 	next = seg->seq + seg->payload + seg->fin;
 	first = !(g->flags & GUARD_NUMBERED);
-	if (first || (__s32)(seg->ack_seq - g->ack) > 0)
+	if (first || (__s32)(seg->ack_seq - g->ack) > 0) {
 		g->ack = seg->ack_seq;
+		data = !first; /* it has heard its owner, and so has one */
+	}
 	if (first || (__s32)(next - g->seq) > 0) {
 		g->seq = next;
 		g->flags &= ~GUARD_FIN; /* nothing follows a FIN: it was of another connection */
 	}
-	g->flags |= GUARD_NUMBERED | (seg->payload || seg->fin ? GUARD_DATA : 0);
+	/* A keep-alive probe may have a byte, which is before the first. */
+	if ((seg->payload || seg->fin) && (__s32)(next - 1 - g->isn) > 0)
+		data = true;
+	g->flags |= GUARD_NUMBERED | (data ? GUARD_DATA : 0);
 	g->flags |= seg->fin ? GUARD_FIN : 0;
 	g->seen = now_seconds();
 	note_frame(skb, seg, g);
@@ -314,6 +319,13 @@ static __always_inline bool may_record_unknown(bool acting)
 	return true;
 }
 
+/* Its handshake names us, and we still wait for the first segment: the client may have
+ * sent it before this one. Another handshake's SYN/ACK was forgotten (forget_lost). */
+static __always_inline bool is_pending(struct segment *seg)
+{
+	return bpf_map_lookup_elem(&unheard, &seg->flow);
+}
+
 /* Any other segment: the record says whose it is, if there is one. None is made for a
  * port without a service. */
 static __always_inline enum reason on_mid_stream(struct __sk_buff *skb, struct ov_config *cfg,
@@ -333,7 +345,7 @@ static __always_inline enum reason on_mid_stream(struct __sk_buff *skb, struct o
 	if (!acting || !g)
 		return REASON_FOREIGN;
 	if (g->owner == UNDECIDED)
-		return stray(seg, g);
+		return is_pending(seg) ? REASON_FOREIGN : stray(seg, g);
 	return acts_for(cfg, g->owner, slot) ? REASON_RESET_ORPHAN : REASON_FOREIGN;
 }
 
