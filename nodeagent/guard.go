@@ -23,6 +23,7 @@ const storeDeadline = 30 * time.Second
 type guardFilter interface {
 	SetFailed([]bpf.Failed) error
 	Guarded(owners ...topology.NodeID) ([]bpf.Guarded, error)
+	GuardedFlows(flows []bpf.Flow) (map[bpf.Flow]bpf.Guarded, error)
 	Condemn(flows []bpf.Flow, owner topology.NodeID) error
 	Question(bpf.Question) ([]byte, error)
 }
@@ -133,6 +134,8 @@ func (g *guard) do(ctx context.Context, act guardAction) {
 	case readRecords:
 		records, err := g.filter.Guarded(act.owners...)
 		g.queue = append(g.queue, recordsRead{act.epoch, records, err})
+	case lookAgain:
+		g.queue = append(g.queue, g.look(act.findings))
 	case probe:
 		g.probe(act.records)
 	case ask:
@@ -156,6 +159,15 @@ func (g *guard) do(ctx context.Context, act guardAction) {
 	case say:
 		g.log.Log(ctx, act.level, act.message, act.args...)
 	}
+}
+
+func (g *guard) look(findings []finding) lookedAgain {
+	flows := make([]bpf.Flow, 0, len(findings))
+	for _, v := range findings {
+		flows = append(flows, v.flow)
+	}
+	records, err := g.filter.GuardedFlows(flows)
+	return lookedAgain{findings, records, err}
 }
 
 // attribute writes whose connections these are. What this node has itself by now is

@@ -56,10 +56,12 @@ func (c *guardCore) Step(now time.Time, ev guardEvent) []guardAction {
 		out = c.onStray(now, ev.flow)
 	case nodeAnswered:
 		if v := c.asking.answer(now, ev.answer); v != nil {
-			out = c.conclude(now, []finding{*v})
+			out = c.conclude([]finding{*v})
 		}
 	case recordsRead:
 		out = c.onRecords(now, ev)
+	case lookedAgain:
+		out = c.onLookedAgain(now, ev)
 	case connsRead:
 		out = c.onConns(now, ev)
 	case connsDeleted:
@@ -115,7 +117,7 @@ func (c *guardCore) follow(now time.Time) (out []guardAction) {
 	maps.DeleteFunc(c.sweeps, func(epoch uint64, _ *sweep) bool {
 		return !slices.ContainsFunc(c.duties.duties, func(d duty) bool { return d.epoch == epoch })
 	})
-	return append(out, c.conclude(now, c.asking.follow(now, c.duties.askees))...)
+	return append(out, c.conclude(c.asking.follow(now, c.duties.askees))...)
 }
 
 // proceed does what is due.
@@ -134,7 +136,7 @@ func (c *guardCore) proceed(now time.Time) (out []guardAction) {
 	if len(questions) > 0 {
 		out = append(out, ask{questions})
 	}
-	return append(out, c.conclude(now, ended)...)
+	return append(out, c.conclude(ended)...)
 }
 
 // sweep takes one sweep further. A round begins when the one before is through.
@@ -193,7 +195,7 @@ func (c *guardCore) onStray(now time.Time, flow bpf.Flow) []guardAction {
 	if d == nil {
 		return []guardAction{countStray{outcomeNoDuty}}
 	}
-	return c.suspect(now, []suspect{{flow: flow, epoch: d.epoch, inspected: c.inspected[flow.VIP]}})
+	return c.suspect(now, []suspect{{flow: flow, epoch: d.epoch, inspected: c.inspected[flow.VIP], talks: true}})
 }
 
 func (c *guardCore) suspect(now time.Time, suspects []suspect) (out []guardAction) {
@@ -201,37 +203,6 @@ func (c *guardCore) suspect(now time.Time, suspects []suspect) (out []guardActio
 		if !c.asking.add(now, s) {
 			out = append(out, countStray{outcomeOverflow})
 		}
-	}
-	return out
-}
-
-// conclude does what findings ask for. What nobody has is a failed node's, of which there
-// may be several: where a client named one of them, as owner or inspector, the filter
-// takes no other, and else the last one, whose sweep it is.
-func (c *guardCore) conclude(now time.Time, findings []finding) (out []guardAction) {
-	maybe, flows := map[topology.NodeID][]bpf.Flow{}, map[topology.NodeID][]bpf.Flow{}
-	for _, v := range findings {
-		out = append(out, countStray{v.outcome})
-		s := c.sweeps[v.epoch]
-		switch {
-		case v.outcome == outcomeOwned:
-			flows[v.owner] = append(flows[v.owner], v.flow)
-		case v.outcome == outcomeCondemned && s != nil:
-			for _, owner := range c.duties.owners(bpf.SlotOf(v.flow.Client, v.flow.VIP)) {
-				if owner != s.owner {
-					maybe[owner] = append(maybe[owner], v.flow)
-				}
-			}
-			flows[s.owner] = append(flows[s.owner], v.flow)
-			s.condemned(now, v.record)
-		}
-	}
-	return append(append(out, attributions(maybe)...), attributions(flows)...)
-}
-
-func attributions(flows map[topology.NodeID][]bpf.Flow) (out []guardAction) {
-	for _, owner := range slices.Sorted(maps.Keys(flows)) {
-		out = append(out, attribute{flows[owner], owner})
 	}
 	return out
 }

@@ -22,13 +22,25 @@ type guardRig struct {
 	*guardCore
 	t   *testing.T
 	now time.Time
+	// records are what the filter has when they are looked at again.
+	records map[bpf.Flow]bpf.Guarded
 }
 
 func newGuardRig(t *testing.T) *guardRig {
-	return &guardRig{newGuardCore("n1", mac1, 1000), t, time.Unix(5000, 0)}
+	return &guardRig{newGuardCore("n1", mac1, 1000), t, time.Unix(5000, 0), map[bpf.Flow]bpf.Guarded{}}
 }
 
-func (r *guardRig) step(ev guardEvent) []guardAction { return r.Step(r.now, ev) }
+// step looks at records again as the loop would.
+func (r *guardRig) step(ev guardEvent) (out []guardAction) {
+	for _, act := range r.Step(r.now, ev) {
+		if look, is := act.(lookAgain); is {
+			out = append(out, r.step(lookedAgain{look.findings, r.records, nil})...)
+			continue
+		}
+		out = append(out, act)
+	}
+	return out
+}
 
 // pass steps through an amount of time as the loop would, and gives what was done.
 func (r *guardRig) pass(d time.Duration) (out []guardAction) {

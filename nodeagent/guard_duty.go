@@ -133,6 +133,11 @@ func (d duties) owners(slot int) (ids []topology.NodeID) {
 	return ids
 }
 
+// hasFailed tells whether a node is a failed and fenced one, whoever acts for it.
+func (d duties) hasFailed(id topology.NodeID) bool {
+	return slices.ContainsFunc(d.duties, func(each duty) bool { return each.owner == id })
+}
+
 // failed gives the duties as the filter takes them.
 func (d duties) failed() []bpf.Failed {
 	out := make([]bpf.Failed, 0, len(d.duties))

@@ -24,6 +24,12 @@ type (
 		records []bpf.Guarded
 		err     error
 	}
+	// lookedAgain answers lookAgain: the records, of those that have one.
+	lookedAgain struct {
+		findings []finding
+		records  map[bpf.Flow]bpf.Guarded
+		err      error
+	}
 	// connsRead answers readConns.
 	connsRead struct {
 		epoch uint64
@@ -46,6 +52,7 @@ func (guardView) isGuardEvent()    {}
 func (strayNoticed) isGuardEvent() {}
 func (nodeAnswered) isGuardEvent() {}
 func (recordsRead) isGuardEvent()  {}
+func (lookedAgain) isGuardEvent()  {}
 func (connsRead) isGuardEvent()    {}
 func (connsDeleted) isGuardEvent() {}
 func (failedNotSet) isGuardEvent() {}
@@ -64,6 +71,9 @@ type (
 	}
 	// probe sends each client a keep-alive probe.
 	probe struct{ records []bpf.Guarded }
+	// lookAgain reads the filter's records of connections that nobody has: their clients may
+	// have named an inspector meanwhile, or ever, that will decide.
+	lookAgain struct{ findings []finding }
 	// attribute tells the filter whose connections these are: a failed node's, and
 	// the client gets a RST when it talks, or a live one's.
 	attribute struct {
@@ -87,6 +97,7 @@ type (
 func (setFailed) isGuardAction()   {}
 func (readRecords) isGuardAction() {}
 func (probe) isGuardAction()       {}
+func (lookAgain) isGuardAction()   {}
 func (attribute) isGuardAction()   {}
 func (readConns) isGuardAction()   {}
 func (deleteConns) isGuardAction() {}

@@ -29,6 +29,11 @@ const (
 	// handedWithin is how long a connection may be on its way from its inspector to its
 	// owner, and nobody has it.
 	handedWithin = 300 * time.Millisecond
+	// heldFor is how long a connection is left to an inspector that is alive before all
+	// are asked once more: several times what a client waits until it sends its first
+	// segment again. If it sends nothing at all, it may be cut off: heldMost times.
+	heldFor  = 3 * time.Second
+	heldMost = 3
 )
 
 // suspect is a connection whose owner is not known here, and may have failed.
@@ -38,6 +43,8 @@ type suspect struct {
 	record bpf.Guarded // zero: there was none
 	// inspected: it may be on its way to its owner, so that all must say no twice.
 	inspected bool
+	talks     bool // the client does, and the filter told so
+	held      int  // how often it was left to its inspector
 }
 
 // outcome is how an inquiry ended, or why there was none.
@@ -50,9 +57,10 @@ const (
 	outcomeOverflow  outcome = "overflow"  // too many suspects at once
 	outcomeNoDuty    outcome = "no_duty"   // this node acts for nobody in the slot
 	outcomeHere      outcome = "here"      // beside another outcome: this node itself has the connection
+	outcomeUndecided outcome = "undecided" // all say that they have not, and its inspector has yet to decide: left alone
 )
 
-var outcomes = []outcome{outcomeOwned, outcomeCondemned, outcomeSilent, outcomeOverflow, outcomeNoDuty, outcomeHere}
+var outcomes = []outcome{outcomeOwned, outcomeCondemned, outcomeSilent, outcomeOverflow, outcomeNoDuty, outcomeHere, outcomeUndecided}
 
 // finding ends an inquiry.
 type finding struct {
@@ -68,7 +76,8 @@ type inquiries struct {
 	asked   []*inquiry // those open, and some that are not any more, by again
 	backlog []suspect
 	handed  []delayed              // that nobody had once, by again
-	waiting map[bpf.Flow]bool      // in backlog or handed
+	left    []delayed              // to their inspectors, by again
+	waiting map[bpf.Flow]bool      // in backlog, handed or left
 	owned   map[bpf.Flow]time.Time // until when another node has it
 	limit   *rate.Limiter
 	nonce   uint64 // of the newest inquiry
@@ -104,7 +113,7 @@ func (q *inquiries) add(now time.Time, s suspect) (room bool) {
 	if q.waiting[s.flow] || q.open[s.flow] != nil || now.Before(q.owned[s.flow]) {
 		return true
 	}
-	if len(q.backlog)+len(q.handed) >= maxSuspects {
+	if !q.hasRoom() {
 		return false
 	}
 	q.backlog = append(q.backlog, s)
@@ -112,12 +121,37 @@ func (q *inquiries) add(now time.Time, s suspect) (room bool) {
 	return true
 }
 
+func (q *inquiries) hasRoom() bool {
+	return len(q.backlog)+len(q.handed)+len(q.left) < maxSuspects
+}
+
+// hold has a suspect asked about once more, but not soon. It tells whether there was room.
+func (q *inquiries) hold(now time.Time, s suspect) (room bool) {
+	if q.waiting[s.flow] || q.open[s.flow] != nil {
+		return true
+	}
+	if !q.hasRoom() {
+		return false
+	}
+	s.held++
+	q.left = append(q.left, delayed{s, now.Add(heldFor)})
+	q.waiting[s.flow] = true
+	return true
+}
+
+// awake lets those wait for their turn whose delay is over.
+func (q *inquiries) awake(now time.Time) {
+	for _, queue := range []*[]delayed{&q.handed, &q.left} {
+		for len(*queue) > 0 && !now.Before((*queue)[0].again) {
+			q.backlog = append(q.backlog, (*queue)[0].suspect)
+			*queue = (*queue)[1:]
+		}
+	}
+}
+
 // step asks what is due now, as the rate allows.
 func (q *inquiries) step(now time.Time, askees []askee) (questions []bpf.Question, ended []finding) {
-	for len(q.handed) > 0 && !now.Before(q.handed[0].again) {
-		q.backlog = append(q.backlog, q.handed[0].suspect)
-		q.handed = q.handed[1:]
-	}
+	q.awake(now)
 	for len(q.asked) > 0 && !now.Before(q.asked[0].again) {
 		i := q.asked[0]
 		open := q.open[i.flow] == i
@@ -242,8 +276,10 @@ func (q *inquiries) next(now time.Time) time.Time {
 	if len(q.asked) > 0 {
 		at = q.asked[0].again
 	}
-	if len(q.handed) > 0 {
-		at = earlier(at, q.handed[0].again)
+	for _, queue := range [][]delayed{q.handed, q.left} {
+		if len(queue) > 0 {
+			at = earlier(at, queue[0].again)
+		}
 	}
 	return at
 }

@@ -3,6 +3,7 @@
 package nodeagent
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -27,34 +28,28 @@ func TestOrphansThatWereInspected(t *testing.T) {
 		name             string
 		owner, inspector topology.NodeID
 		data             bool
+		seen             time.Duration
 		asked            int // how often both nodes are
 		probed           bool
 	}{
-		{"nothing was asked for yet, its inspector is alive", 0, alive, false, 0, false},
-		{"nothing was asked for yet, its inspector has failed", 0, failed, false, 0, false},
-		{"the failed node was to decide", 0, failed, true, 2, true},
-		{"a live one decided, and nobody here was told", 0, alive, true, 2, true},
-		{"the failed node owned it, as was told", 3, alive, true, 0, true},
-		{"a live node owns it, as was told", 4, failed, true, 0, false},
-		{"it was never inspected", 0, 0, true, 1, true},
+		{"nothing was asked for yet, its inspector is alive", 0, alive, false, 0, 0, false},
+		{"nothing was asked for yet, its inspector has failed", 0, failed, false, 0, 0, false},
+		{"the failed node was to decide", 0, failed, true, 0, 2, true},
+		{"a live one decided, and nobody here was told", 0, alive, true, 0, 3, true},
+		{"likewise, and its client is silent", 0, alive, true, heldFor, 2 + heldMost, true},
+		{"the failed node owned it, as was told", 3, alive, true, 0, 0, true},
+		{"a live node owns it, as was told", 4, failed, true, 0, 0, false},
+		{"it was never inspected", 0, 0, true, 0, 1, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newGuardRig(t)
 			r.step(guardView{fourNodes(r.now)})
 			g := r.mine(1, true)[0]
-			g.Owner, g.Inspector, g.Data = tt.owner, tt.inspector, tt.data
-			out := r.step(recordsRead{7, []bpf.Guarded{g}, nil})
-			rounds := 0
-			for ; len(asked(out)) > 0; rounds++ {
-				no := r.sayNo(asked(out))
-				if last := len(of[attribute](no)) > 0; last != (rounds+1 == tt.asked) {
-					t.Errorf("condemned after %d rounds: %t", rounds+1, last)
-				}
-				out = append(no, r.pass(handedWithin)...)
-			}
-			out = append(out, r.pass(time.Minute)...)
-			if rounds != tt.asked || len(probedIn(out)) > 0 != tt.probed {
-				t.Errorf("asked %d times, probed %v; want %d, %t", rounds, probedIn(out), tt.asked, tt.probed)
+			g.Owner, g.Inspector, g.Data, g.Seen = tt.owner, tt.inspector, tt.data, tt.seen
+			r.records[g.Flow] = g
+			rounds, out := r.rounds(r.step(recordsRead{7, []bpf.Guarded{g}, nil}), time.Minute)
+			if rounds != tt.asked || len(probedIn(out)) > 0 != tt.probed || len(of[attribute](out)) > 0 != (tt.asked > 0) {
+				t.Errorf("asked %d times, probed %v, and did %v; want %d, %t", rounds, probedIn(out), of[attribute](out), tt.asked, tt.probed)
 			}
 		})
 	}
@@ -85,6 +80,123 @@ func TestAStrayThatIsHandedOver(t *testing.T) {
 	out = r.step(nodeAnswered{bpf.Answer{Asked: 4, Nonce: questions[0].Nonce, Flow: flow, Yes: true}})
 	r.want("its owner", []attribute{{[]bpf.Flow{flow}, 4}}, of[attribute](out))
 	r.want("counted", []countStray{{outcomeOwned}}, of[countStray](out))
+}
+
+// strayRig is a rig whose service looks at requests, and a stray in a slot that n1 acts in.
+func strayRig(t *testing.T) (*guardRig, bpf.Guarded) {
+	t.Helper()
+	r := newGuardRig(t)
+	v := fourNodes(r.now)
+	withPolicy(topology.Locality)(&v)
+	r.step(guardView{v})
+	r.step(recordsRead{7, nil, nil})
+	g := r.mine(1, true)[0]
+	g.Owner, g.Inspector, g.Data = topology.Undecided, 2, true
+	r.records[g.Flow] = g
+	return r, g
+}
+
+// rounds has all say no as often as they are asked in a time, and gives how often that
+// was, and what was done.
+func (r *guardRig) rounds(out []guardAction, within time.Duration) (rounds int, done []guardAction) {
+	r.t.Helper()
+	for end := r.now.Add(within); ; {
+		for ; len(asked(out)) > 0; rounds++ {
+			done = append(done, out...)
+			out = r.sayNo(asked(out))
+		}
+		done = append(done, out...)
+		at := r.next(r.now)
+		if at.IsZero() || at.After(end) {
+			r.now = end
+			return rounds, done
+		}
+		out = r.pass(at.Sub(r.now))
+	}
+}
+
+// A node is down, no matter for whom. A client of the others sends its request in two
+// segments, of which the first is lost: the second is a stray, and nobody has the connection.
+// Its inspector is alive, and waits for the first one.
+func TestAnInspectorWaitsForTheFirstSegment(t *testing.T) {
+	r, g := strayRig(t)
+	rounds, done := r.rounds(r.step(strayNoticed{g.Flow}), heldFor)
+	r.want("condemned", []attribute{}, of[attribute](done))
+	if rounds != 2 {
+		t.Errorf("asked %d times, want twice before it is left to its inspector", rounds)
+	}
+	questions := asked(r.pass(handedWithin + pace))
+	if len(questions) != 2 {
+		t.Fatalf("asked %v, want both nodes once more", questions)
+	}
+	out := r.step(nodeAnswered{bpf.Answer{Asked: 4, Nonce: questions[0].Nonce, Flow: g.Flow, Yes: true}})
+	r.want("its owner", []attribute{{[]bpf.Flow{g.Flow}, 4}}, of[attribute](out))
+}
+
+// Who was its owner is not known here: the word of a live inspector is lost.
+func TestAnOrphanWhoseInspectorLives(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		inspector topology.NodeID
+		seen      time.Duration
+		rounds    int
+		after     time.Duration
+	}{
+		{"it talks", 2, time.Second, 3, heldFor + handedWithin},
+		{"it fell silent", 2, heldFor, 2 + heldMost, heldMost*heldFor + handedWithin},
+		{"its handshake was not seen", 0, time.Minute, 3, heldFor + handedWithin},
+		{"its inspector has failed", 3, 0, 2, handedWithin},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, g := strayRig(t)
+			g.Inspector, g.Seen = tt.inspector, tt.seen
+			r.records[g.Flow] = g
+			n, early := r.rounds(r.step(strayNoticed{g.Flow}), tt.after-pace)
+			if n != tt.rounds-1 || len(of[attribute](early)) > 0 {
+				t.Errorf("asked %d times, and did %v; want %d, and left alone", n, of[attribute](early), tt.rounds-1)
+			}
+			n, done := r.rounds(nil, 10*pace)
+			r.want("condemned", []attribute{{[]bpf.Flow{g.Flow}, 3}}, of[attribute](done))
+			if n != 1 {
+				t.Errorf("asked %d times more, want once", n)
+			}
+		})
+	}
+}
+
+// A client that has asked for nothing keeps its connection alive: that is nobody's, who
+// ever was to decide.
+func TestAKeptAliveOneIsLeftAlone(t *testing.T) {
+	for _, inspector := range []topology.NodeID{2, 3} {
+		r, g := strayRig(t)
+		g.Inspector, g.Data = inspector, false
+		r.records[g.Flow] = g
+		_, out := r.rounds(r.step(strayNoticed{g.Flow}), time.Minute)
+		r.want("counted", []countStray{{outcomeUndecided}}, of[countStray](out))
+		r.want("condemned", []attribute{}, of[attribute](out))
+	}
+}
+
+// What can not be looked at is not condemned.
+func TestAStrayThatCanNotBeLookedAt(t *testing.T) {
+	r, g := strayRig(t)
+	v := finding{suspect{flow: g.Flow, epoch: 7}, outcomeCondemned, topology.Undecided}
+	out := r.step(lookedAgain{[]finding{v}, nil, errors.New("no map")})
+	if len(of[say](out)) != 1 || len(of[attribute](out)) > 0 {
+		t.Errorf("did %v, want that it is said", out)
+	}
+}
+
+func TestHeldOnesAreBounded(t *testing.T) {
+	r := newInquiryRig(t, 2)
+	for n := range maxSuspects {
+		if !r.q.hold(r.now, suspect{flow: flowNumber(n)}) {
+			t.Fatalf("no room for suspect %d", n)
+		}
+	}
+	if r.q.hold(r.now, suspect{flow: flowNumber(maxSuspects)}) || !r.q.hold(r.now, suspect{flow: flowNumber(1)}) {
+		t.Error("more than the bound says, or no word of one that waits")
+	}
 }
 
 // Of two that have failed, one was the inspector or the owner. The filter knows which, or

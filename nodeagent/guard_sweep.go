@@ -98,7 +98,7 @@ func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) 
 		case g.Owner == topology.Undecided && g.Closing: // if it talks, it is a stray
 		case isUndecided(g): // when it talks its inspector decides, or the filter in its place
 		case g.Owner == topology.Undecided:
-			unknown = append(unknown, suspect{g.Flow, s.epoch, g, g.Inspector != topology.Undecided})
+			unknown = append(unknown, suspect{flow: g.Flow, epoch: s.epoch, record: g, inspected: g.Inspector != topology.Undecided})
 		case g.Owner == s.owner:
 			s.known[g.Flow], s.probed[g.Flow] = true, before[g.Flow]
 			s.enqueue(now, g)

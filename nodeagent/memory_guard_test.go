@@ -44,6 +44,18 @@ func (f *memoryFilter) Guarded(owners ...topology.NodeID) (out []bpf.Guarded, er
 	return out, nil
 }
 
+func (f *memoryFilter) GuardedFlows(flows []bpf.Flow) (map[bpf.Flow]bpf.Guarded, error) {
+	out := map[bpf.Flow]bpf.Guarded{}
+	f.locked(func() {
+		for _, flow := range flows {
+			if r, is := f.guard.records[flow]; is {
+				out[flow] = r
+			}
+		}
+	})
+	return out, nil
+}
+
 func (f *memoryFilter) Condemn(flows []bpf.Flow, owner topology.NodeID) error {
 	f.locked(func() {
 		for _, flow := range flows {
