@@ -367,7 +367,7 @@ func TestFixtureStrangersMakeFewRecords(t *testing.T) {
 				for second, now := -1, r.second(t); second != now; now = r.second(t) { // until it is all in one
 					r.forgetAll(t)
 					second, left = now, r.counted(t, ReasonUnknownMany)
-					r.check(r.f.objs.UnknownPace.Put(uint32(0), onevipOvPace{Second: uint32(now), Times: tt.times}))
+					r.check(r.f.objs.Paces.Put(uint32(0), onevipOvPace{Second: uint32(now), Times: tt.times}))
 					r.send(t, f.segment(webPort, midStream))
 				}
 				if got := len(r.guarded(t, topology.Undecided)); got != tt.want {

@@ -298,8 +298,8 @@ func TestFixturePolicyChanges(t *testing.T) {
 	r := newInspecting(t)
 	r.eachInspection(t, rigSelf, func(t *testing.T, in inspection) {
 		r.configure(t)
-		r.expect(t, in.bare(), ReasonUndecided)
-		r.expect(t, in.request(0, 100), ReasonResetNoListener) // its inspector keeps it
+		r.expect(t, in.bare(), ReasonResetNoListener) // its inspector keeps it
+		r.expect(t, in.request(0, 100), ReasonResetNoListener)
 		theirs := in
 		theirs.c.owner = rigOther
 		r.expect(t, theirs.handed(100, macOf(otherMAC), clusterMAC), ReasonResetNoListener)

@@ -5,7 +5,6 @@ package bpf
 import (
 	"bytes"
 	"testing"
-	"time"
 
 	"github.com/gopacket/gopacket/layers"
 
@@ -264,97 +263,6 @@ func TestFixtureTwoInspectorsAreCounted(t *testing.T) {
 	other.c.owner = rigThird
 	r.expect(t, other.request(0, 100), ReasonForeign)
 	r.expectViolations(t, 2)
-}
-
-// silence ages the SYN/ACK that the client got.
-func (r *rig) silence(t testing.TB, in inspection, age time.Duration) {
-	t.Helper()
-	u := r.kept(t, in.family)
-	now, err := Now()
-	if r.check(err); u == nil {
-		t.Fatal("no SYN/ACK is kept")
-	}
-	u.At = uint64(now - age)
-	r.check(r.f.objs.Unheard.Put(in.flow(webPort), u))
-}
-
-// greet sends the SYN of the handshake.
-func (r *rig) greet(t testing.TB, in inspection) {
-	t.Helper()
-	o := plainOffer(webPort)
-	o.timestamps, o.isn = in.c.timestamps, in.c.clientISN
-	r.expect(t, in.segment(webPort, o.syn()), ReasonAnswered)
-}
-
-// A client that asks for nothing: its SYN/ACK is sent again, and its answer to that
-// decides.
-func TestFixtureSilentClient(t *testing.T) {
-	r := newInspecting(t)
-	r.eachInspection(t, rigSelf, func(t *testing.T, in inspection) {
-		r.check(r.f.SetServices([]Service{inspected(testRules())}))
-		r.greet(t, in)
-		r.expect(t, in.bare(), ReasonUndecided)
-		r.silence(t, in, 2900*time.Millisecond)
-		r.expect(t, in.bare(), ReasonUndecided)
-		r.silence(t, in, 3*time.Second)
-		for range 2 { // each answer to each SYN/ACK
-			got := r.expect(t, in.bare(), ReasonHandedOver)
-			expectFrame(t, in.handed(0, clusterMAC, macOf(otherMAC)), got.frame)
-		}
-		r.expect(t, in.request(0, 100), ReasonHandedOver) // late, and to the same
-		if r.kept(t, in.family) != nil {
-			t.Error("a client that was heard will get its SYN/ACK again")
-		}
-	})
-}
-
-func TestFixtureSilentClientIsClosed(t *testing.T) {
-	r := newInspecting(t)
-	rules := testRules()
-	rules.Close = true
-	r.check(r.f.SetServices([]Service{inspected(rules)}))
-	r.eachInspection(t, rigSelf, func(t *testing.T, in inspection) {
-		r.greet(t, in)
-		r.expect(t, in.bare(), ReasonUndecided)
-		r.silence(t, in, 3*time.Second)
-		other := in
-		other.c.mssIndex = 2 // another SYN/ACK than the one that was sent again
-		r.expect(t, other.bare(), ReasonUndecided)
-		r.greet(t, in)
-		r.silence(t, in, 3*time.Second)
-		got := r.expect(t, in.bare(), ReasonSilentClosed)
-		expectFrame(t, in.answer(webPort, layers.TCP{RST: true, Seq: in.c.isn(in.key) + 1}), got.frame)
-		r.expect(t, in.segment(webPort, layers.TCP{RST: true, Seq: in.c.clientISN + 1}), ReasonForeign)
-		r.expect(t, in.bare(), ReasonUndecided)
-		if r.kept(t, in.family) != nil {
-			t.Error("a client that is gone will get its SYN/ACK again")
-		}
-	})
-}
-
-// An inspector's SYN/ACKs are sent again when the service says, and twice more.
-func TestFixtureSilentSchedule(t *testing.T) {
-	r := newInspecting(t)
-	in := families[1].inspection(true, rigSelf)
-	rules := testRules()
-	rules.Silent = 500 * time.Millisecond
-	r.check(r.f.SetServices([]Service{inspected(rules)}))
-	r.greet(t, in)
-	at := time.Duration(r.kept(t, in.family).At)
-	var sent []time.Duration
-	for age := time.Duration(0); age < 10*time.Second; age += 250 * time.Millisecond {
-		frames, err := r.f.Unheard(at + age)
-		if r.check(err); len(frames) > 0 {
-			sent = append(sent, age)
-		}
-	}
-	want := []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond, 2500 * time.Millisecond}
-	if len(sent) != 3 || sent[0] != want[0] || sent[1] != want[1] || sent[2] != want[2] {
-		t.Errorf("sent after %v, want %v", sent, want)
-	}
-	if r.kept(t, in.family) != nil {
-		t.Error("kept for ever")
-	}
 }
 
 // The guard has an old socket of the tuple, or what rests of it: that hears nothing.

@@ -317,13 +317,14 @@ type inspectOvTree struct {
 }
 
 type inspectOvUnheard struct {
-	_      structs.HostLayout
-	At     uint64
-	Isn    uint32
-	Answer uint32
-	Len    uint32
-	Silent uint32
-	Frame  [96]uint8
+	_         structs.HostLayout
+	At        uint64
+	Isn       uint32
+	Answer    uint32
+	Len       uint16
+	Connected uint16
+	Silent    uint32
+	Frame     [96]uint8
 }
 
 type inspectVerdict struct {
@@ -356,6 +357,7 @@ const (
 	inspectMapMarks        = "marks"
 	inspectMapMembers      = "members"
 	inspectMapNotices      = "notices"
+	inspectMapPaces        = "paces"
 	inspectMapReasons      = "reasons"
 	inspectMapRules        = "rules"
 	inspectMapSamples      = "samples"
@@ -368,7 +370,6 @@ const (
 	inspectMapTraces       = "traces"
 	inspectMapTrees        = "trees"
 	inspectMapUnheard      = "unheard"
-	inspectMapUnknownPace  = "unknown_pace"
 	inspectMapVerdicts     = "verdicts"
 	inspectMapVips         = "vips"
 	inspectProgInspectOnly = "inspect_only"
@@ -423,40 +424,40 @@ type inspectProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type inspectMapSpecs struct {
-	Adopted     *ebpf.MapSpec `ebpf:"adopted"`
-	Assigned    *ebpf.MapSpec `ebpf:"assigned"`
-	Awaiting    *ebpf.MapSpec `ebpf:"awaiting"`
-	Clients     *ebpf.MapSpec `ebpf:"clients"`
-	Clocks      *ebpf.MapSpec `ebpf:"clocks"`
-	Configs     *ebpf.MapSpec `ebpf:"configs"`
-	Conns       *ebpf.MapSpec `ebpf:"conns"`
-	Drafts      *ebpf.MapSpec `ebpf:"drafts"`
-	Failed      *ebpf.MapSpec `ebpf:"failed"`
-	Globals     *ebpf.MapSpec `ebpf:"globals"`
-	Guarded     *ebpf.MapSpec `ebpf:"guarded"`
-	Handovers   *ebpf.MapSpec `ebpf:"handovers"`
-	Inspected   *ebpf.MapSpec `ebpf:"inspected"`
-	Loads       *ebpf.MapSpec `ebpf:"loads"`
-	Localities  *ebpf.MapSpec `ebpf:"localities"`
-	Looks       *ebpf.MapSpec `ebpf:"looks"`
-	Marks       *ebpf.MapSpec `ebpf:"marks"`
-	Members     *ebpf.MapSpec `ebpf:"members"`
-	Notices     *ebpf.MapSpec `ebpf:"notices"`
-	Reasons     *ebpf.MapSpec `ebpf:"reasons"`
-	Rules       *ebpf.MapSpec `ebpf:"rules"`
-	Samples     *ebpf.MapSpec `ebpf:"samples"`
-	Services    *ebpf.MapSpec `ebpf:"services"`
-	Slots       *ebpf.MapSpec `ebpf:"slots"`
-	SourceHash  *ebpf.MapSpec `ebpf:"source_hash"`
-	SynRecords  *ebpf.MapSpec `ebpf:"syn_records"`
-	Tally       *ebpf.MapSpec `ebpf:"tally"`
-	Tombstones  *ebpf.MapSpec `ebpf:"tombstones"`
-	Traces      *ebpf.MapSpec `ebpf:"traces"`
-	Trees       *ebpf.MapSpec `ebpf:"trees"`
-	Unheard     *ebpf.MapSpec `ebpf:"unheard"`
-	UnknownPace *ebpf.MapSpec `ebpf:"unknown_pace"`
-	Verdicts    *ebpf.MapSpec `ebpf:"verdicts"`
-	Vips        *ebpf.MapSpec `ebpf:"vips"`
+	Adopted    *ebpf.MapSpec `ebpf:"adopted"`
+	Assigned   *ebpf.MapSpec `ebpf:"assigned"`
+	Awaiting   *ebpf.MapSpec `ebpf:"awaiting"`
+	Clients    *ebpf.MapSpec `ebpf:"clients"`
+	Clocks     *ebpf.MapSpec `ebpf:"clocks"`
+	Configs    *ebpf.MapSpec `ebpf:"configs"`
+	Conns      *ebpf.MapSpec `ebpf:"conns"`
+	Drafts     *ebpf.MapSpec `ebpf:"drafts"`
+	Failed     *ebpf.MapSpec `ebpf:"failed"`
+	Globals    *ebpf.MapSpec `ebpf:"globals"`
+	Guarded    *ebpf.MapSpec `ebpf:"guarded"`
+	Handovers  *ebpf.MapSpec `ebpf:"handovers"`
+	Inspected  *ebpf.MapSpec `ebpf:"inspected"`
+	Loads      *ebpf.MapSpec `ebpf:"loads"`
+	Localities *ebpf.MapSpec `ebpf:"localities"`
+	Looks      *ebpf.MapSpec `ebpf:"looks"`
+	Marks      *ebpf.MapSpec `ebpf:"marks"`
+	Members    *ebpf.MapSpec `ebpf:"members"`
+	Notices    *ebpf.MapSpec `ebpf:"notices"`
+	Paces      *ebpf.MapSpec `ebpf:"paces"`
+	Reasons    *ebpf.MapSpec `ebpf:"reasons"`
+	Rules      *ebpf.MapSpec `ebpf:"rules"`
+	Samples    *ebpf.MapSpec `ebpf:"samples"`
+	Services   *ebpf.MapSpec `ebpf:"services"`
+	Slots      *ebpf.MapSpec `ebpf:"slots"`
+	SourceHash *ebpf.MapSpec `ebpf:"source_hash"`
+	SynRecords *ebpf.MapSpec `ebpf:"syn_records"`
+	Tally      *ebpf.MapSpec `ebpf:"tally"`
+	Tombstones *ebpf.MapSpec `ebpf:"tombstones"`
+	Traces     *ebpf.MapSpec `ebpf:"traces"`
+	Trees      *ebpf.MapSpec `ebpf:"trees"`
+	Unheard    *ebpf.MapSpec `ebpf:"unheard"`
+	Verdicts   *ebpf.MapSpec `ebpf:"verdicts"`
+	Vips       *ebpf.MapSpec `ebpf:"vips"`
 }
 
 // inspectVariableSpecs contains global variables before they are loaded into the kernel.
@@ -485,40 +486,40 @@ func (o *inspectObjects) Close() error {
 //
 // It can be passed to loadInspectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type inspectMaps struct {
-	Adopted     *ebpf.Map `ebpf:"adopted"`
-	Assigned    *ebpf.Map `ebpf:"assigned"`
-	Awaiting    *ebpf.Map `ebpf:"awaiting"`
-	Clients     *ebpf.Map `ebpf:"clients"`
-	Clocks      *ebpf.Map `ebpf:"clocks"`
-	Configs     *ebpf.Map `ebpf:"configs"`
-	Conns       *ebpf.Map `ebpf:"conns"`
-	Drafts      *ebpf.Map `ebpf:"drafts"`
-	Failed      *ebpf.Map `ebpf:"failed"`
-	Globals     *ebpf.Map `ebpf:"globals"`
-	Guarded     *ebpf.Map `ebpf:"guarded"`
-	Handovers   *ebpf.Map `ebpf:"handovers"`
-	Inspected   *ebpf.Map `ebpf:"inspected"`
-	Loads       *ebpf.Map `ebpf:"loads"`
-	Localities  *ebpf.Map `ebpf:"localities"`
-	Looks       *ebpf.Map `ebpf:"looks"`
-	Marks       *ebpf.Map `ebpf:"marks"`
-	Members     *ebpf.Map `ebpf:"members"`
-	Notices     *ebpf.Map `ebpf:"notices"`
-	Reasons     *ebpf.Map `ebpf:"reasons"`
-	Rules       *ebpf.Map `ebpf:"rules"`
-	Samples     *ebpf.Map `ebpf:"samples"`
-	Services    *ebpf.Map `ebpf:"services"`
-	Slots       *ebpf.Map `ebpf:"slots"`
-	SourceHash  *ebpf.Map `ebpf:"source_hash"`
-	SynRecords  *ebpf.Map `ebpf:"syn_records"`
-	Tally       *ebpf.Map `ebpf:"tally"`
-	Tombstones  *ebpf.Map `ebpf:"tombstones"`
-	Traces      *ebpf.Map `ebpf:"traces"`
-	Trees       *ebpf.Map `ebpf:"trees"`
-	Unheard     *ebpf.Map `ebpf:"unheard"`
-	UnknownPace *ebpf.Map `ebpf:"unknown_pace"`
-	Verdicts    *ebpf.Map `ebpf:"verdicts"`
-	Vips        *ebpf.Map `ebpf:"vips"`
+	Adopted    *ebpf.Map `ebpf:"adopted"`
+	Assigned   *ebpf.Map `ebpf:"assigned"`
+	Awaiting   *ebpf.Map `ebpf:"awaiting"`
+	Clients    *ebpf.Map `ebpf:"clients"`
+	Clocks     *ebpf.Map `ebpf:"clocks"`
+	Configs    *ebpf.Map `ebpf:"configs"`
+	Conns      *ebpf.Map `ebpf:"conns"`
+	Drafts     *ebpf.Map `ebpf:"drafts"`
+	Failed     *ebpf.Map `ebpf:"failed"`
+	Globals    *ebpf.Map `ebpf:"globals"`
+	Guarded    *ebpf.Map `ebpf:"guarded"`
+	Handovers  *ebpf.Map `ebpf:"handovers"`
+	Inspected  *ebpf.Map `ebpf:"inspected"`
+	Loads      *ebpf.Map `ebpf:"loads"`
+	Localities *ebpf.Map `ebpf:"localities"`
+	Looks      *ebpf.Map `ebpf:"looks"`
+	Marks      *ebpf.Map `ebpf:"marks"`
+	Members    *ebpf.Map `ebpf:"members"`
+	Notices    *ebpf.Map `ebpf:"notices"`
+	Paces      *ebpf.Map `ebpf:"paces"`
+	Reasons    *ebpf.Map `ebpf:"reasons"`
+	Rules      *ebpf.Map `ebpf:"rules"`
+	Samples    *ebpf.Map `ebpf:"samples"`
+	Services   *ebpf.Map `ebpf:"services"`
+	Slots      *ebpf.Map `ebpf:"slots"`
+	SourceHash *ebpf.Map `ebpf:"source_hash"`
+	SynRecords *ebpf.Map `ebpf:"syn_records"`
+	Tally      *ebpf.Map `ebpf:"tally"`
+	Tombstones *ebpf.Map `ebpf:"tombstones"`
+	Traces     *ebpf.Map `ebpf:"traces"`
+	Trees      *ebpf.Map `ebpf:"trees"`
+	Unheard    *ebpf.Map `ebpf:"unheard"`
+	Verdicts   *ebpf.Map `ebpf:"verdicts"`
+	Vips       *ebpf.Map `ebpf:"vips"`
 }
 
 func (m *inspectMaps) Close() error {
@@ -542,6 +543,7 @@ func (m *inspectMaps) Close() error {
 		m.Marks,
 		m.Members,
 		m.Notices,
+		m.Paces,
 		m.Reasons,
 		m.Rules,
 		m.Samples,
@@ -554,7 +556,6 @@ func (m *inspectMaps) Close() error {
 		m.Traces,
 		m.Trees,
 		m.Unheard,
-		m.UnknownPace,
 		m.Verdicts,
 		m.Vips,
 	)

@@ -58,6 +58,17 @@ static __always_inline __u32 write_options(struct ov_config *cfg, struct segment
 	return 12;
 }
 
+/* All of a SYN/ACK but its numbers, and whether ECN is granted. */
+static __always_inline void write_syn_ack(struct ov_config *cfg, struct segment *seg,
+					  struct options *o, __u32 tsval, struct packet_out *out)
+{
+	start_tcp(out, seg->flow.vip_port, seg->flow.client_port, 0);
+	out->h.doff = (sizeof(out->h) + write_options(cfg, seg, o, tsval, out)) / 4;
+	out->h.syn = 1;
+	out->h.ack = 1;
+	out->h.window = bpf_htons(INITIAL_WINDOW);
+}
+
 static __noinline bool make_syn_ack(struct ov_config *cfg, struct segment *seg,
 				    struct options *syn, __u32 owner, struct packet_out *out)
 {
@@ -72,14 +83,10 @@ static __noinline bool make_syn_ack(struct ov_config *cfg, struct segment *seg,
 	c.inspect = seg->inspect;
 	grant(seg, syn, &c.opt);
 	mac = cookie_mac(key, &seg->flow, &c);
-	start_tcp(out, seg->flow.vip_port, seg->flow.client_port, 0);
-	out->h.doff = (sizeof(out->h) + write_options(cfg, seg, syn, cookie_tsval(&c, mac), out)) / 4;
-	out->h.syn = 1;
-	out->h.ack = 1;
+	write_syn_ack(cfg, seg, syn, cookie_tsval(&c, mac), out);
 	out->h.ece = c.opt.ecn;
 	out->h.seq = bpf_htonl(cookie_isn(&c, mac));
 	out->h.ack_seq = bpf_htonl(seg->seq + 1);
-	out->h.window = bpf_htons(INITIAL_WINDOW);
 	return key->valid;
 }
 

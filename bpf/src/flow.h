@@ -78,6 +78,24 @@ static __always_inline __u32 now_seconds(void)
 	return bpf_ktime_get_coarse_ns() / NSEC_PER_SEC;
 }
 
+/* Is it less than `limit` in this second? */
+static __always_inline bool take_turn(__u32 what, __u32 limit)
+{
+	struct ov_pace *p = bpf_map_lookup_elem(&paces, &what);
+	__u32 now = now_seconds();
+
+	if (!p)
+		return false;
+	if (p->second != now) {
+		p->second = now;
+		p->times = 0;
+	}
+	if (p->times >= limit)
+		return false;
+	__sync_fetch_and_add(&p->times, 1);
+	return true;
+}
+
 /* Of that clock too, in 2^20 ns: about milliseconds. They begin anew after seven
  * weeks, so that a trace may cost a look for nothing then. */
 #define TICK_SHIFT 20

@@ -302,21 +302,10 @@ __noinline int note_owner(struct __sk_buff *skb, struct ov_config *cfg, struct s
 
 static __always_inline bool may_record_unknown(bool acting)
 {
-	__u32 zero = 0, now = now_seconds();
-	struct ov_pace *p = bpf_map_lookup_elem(&unknown_pace, &zero);
-
-	if (!p)
-		return false;
-	if (p->second != now) {
-		p->second = now;
-		p->times = 0;
-	}
-	if (p->times >= (acting ? UNKNOWN_ACTING : UNKNOWN_A_SECOND)) {
-		count(REASON_UNKNOWN_MANY);
-		return false;
-	}
-	__sync_fetch_and_add(&p->times, 1);
-	return true;
+	if (take_turn(PACE_UNKNOWN, acting ? UNKNOWN_ACTING : UNKNOWN_A_SECOND))
+		return true;
+	count(REASON_UNKNOWN_MANY);
+	return false;
 }
 
 /* Its handshake names us, and we still wait for the first segment: the client may have

@@ -15,6 +15,7 @@
 #include "inspect.h"
 #include "locality.h"
 #include "sample.h"
+#include "silence.h"
 
 /* What follows the first segment closely may overtake it on its detour, and finds no
  * socket then: it is sent after it. */
@@ -215,31 +216,6 @@ __noinline int on_told(struct __sk_buff *skb, struct ov_config *cfg, struct segm
 	return drop(REASON_TOLD);
 }
 
-enum silence {
-	SILENCE_SHORT,
-	SILENCE_OVER,  /* it lasts too long: somebody gets the connection */
-	SILENCE_CLOSE, /* likewise, and the service wants none of it */
-};
-
-/* The bare ACK says nothing, perhaps for the second time, since we have sent our SYN/ACK
- * again. Not static: see walk_options. */
-__noinline int silence(struct ov_config *cfg, struct segment *seg)
-{
-	struct ov_service svc;
-	struct ov_unheard *u;
-	struct ov_rules *r;
-
-	if (!cfg || !seg)
-		return SILENCE_SHORT;
-	u = bpf_map_lookup_elem(&unheard, &seg->flow);
-	if (!u || !u->silent || u->isn != seg->seq - 1 || u->answer != seg->ack_seq - 1)
-		return SILENCE_SHORT;
-	if (bpf_ktime_get_ns() - u->at < u->silent * NSEC_PER_MSEC)
-		return SILENCE_SHORT;
-	r = find_service(cfg, &seg->flow, &svc) ? rules_of(&svc) : NULL;
-	return r && r->close ? SILENCE_CLOSE : SILENCE_OVER;
-}
-
 static __always_inline void trace_handed(struct ov_flow *f)
 {
 	struct ov_trace *trace = trace_of(f);
@@ -261,15 +237,28 @@ static __always_inline int on_decided(struct __sk_buff *skb, struct ov_config *c
 	return hand(skb, cfg, owner, REASON_HANDED_OVER);
 }
 
+/* The verdict on a bare ACK of a handshake that is not decided; GO_ON: it decides. */
+static __always_inline int on_silent(struct __sk_buff *skb, struct ov_config *cfg,
+				     struct segment *seg)
+{
+	switch (silence(skb, cfg, seg)) {
+	case SILENCE_SHORT:
+		return drop(REASON_UNDECIDED);
+	case SILENCE_CLOSE:
+		forget_unheard(&seg->flow);
+		return reply_rst(skb, seg, REASON_SILENT_CLOSED);
+	}
+	return GO_ON;
+}
+
 /* The handshake's last segment, or the first data: it names us as inspector. GO_ON: the
  * connection is ours. What a silent client got is sent again until we hear from it. Not
  * static: see walk_options. */
-__noinline int on_first(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
-			bool kept)
+__noinline int on_first(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg)
 {
-	bool asks;
 	__u32 owner;
-	int silent;
+	int verdict;
+	bool asks;
 
 	if (!cfg || !seg)
 		return drop(REASON_NOT_READY);
@@ -281,11 +270,9 @@ __noinline int on_first(struct __sk_buff *skb, struct ov_config *cfg, struct seg
 		return TO_GUARD;
 	}
 	if (owner == UNDECIDED) {
-		silent = asks || !kept ? SILENCE_SHORT : silence(cfg, seg);
-		if (silent == SILENCE_CLOSE)
-			return reply_rst(skb, seg, REASON_SILENT_CLOSED);
-		if (!asks && silent == SILENCE_SHORT)
-			return drop(REASON_UNDECIDED);
+		verdict = asks ? GO_ON : on_silent(skb, cfg, seg);
+		if (verdict != GO_ON)
+			return verdict;
 		owner = choose(skb, cfg, seg);
 		if (owner == UNDECIDED)
 			return drop(REASON_NO_NODE);

@@ -266,13 +266,13 @@ struct {
 	__type(value, struct ov_guarded);
 } guarded SEC(".maps");
 
-/* How many records of unknown connections were made in this second (guard.h). */
+/* By enum pace: how much of that was kept in this second. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, PACE_COUNT);
 	__type(key, __u32);
 	__type(value, struct ov_pace);
-} unknown_pace SEC(".maps");
+} paces SEC(".maps");
 
 /* Bounded by the sockets there are. */
 struct {

@@ -114,7 +114,7 @@ static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *c
 		return drop(REASON_DUPLICATE);
 	if (is_valid(err)) {
 		reason = err == COOKIE_VALID ? REASON_ADOPTED : REASON_ADOPTED_INSPECTED;
-		err = err == COOKIE_VALID ? GO_ON : on_first(skb, cfg, seg, traced.unheard);
+		err = err == COOKIE_VALID ? GO_ON : on_first(skb, cfg, seg);
 		if (err != TO_GUARD)
 			return err == GO_ON ? adopt(skb, seg, skc, &attrs, reason) : err;
 		err = REASON_FOREIGN;

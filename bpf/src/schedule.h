@@ -217,15 +217,18 @@ static __noinline __u32 commit(struct tournament *t)
  * sees its heartbeats knows better how this node does than this node itself. */
 #define PULSE_SECONDS 2
 
+static __always_inline bool is_agent_silent(void)
+{
+	struct ov_globals *g = get_globals();
+
+	return g && g->pulse && (__s32)(now_seconds() - g->pulse) > PULSE_SECONDS;
+}
+
 /* This node, if it should not pick itself. */
 static __always_inline __u32 absentee(void)
 {
-	struct ov_globals *g = get_globals();
-	struct ov_config *cfg;
+	struct ov_config *cfg = is_agent_silent() ? get_config() : NULL;
 
-	if (!g || !g->pulse || (__s32)(now_seconds() - g->pulse) <= PULSE_SECONDS)
-		return UNDECIDED;
-	cfg = get_config();
 	return cfg ? cfg->self : UNDECIDED;
 }
 

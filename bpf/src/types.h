@@ -304,10 +304,11 @@ struct ov_clock {
 
 /* A SYN/ACK that named us, while there is no socket. */
 struct ov_unheard {
-	__u64 at;     /* CLOCK_MONOTONIC, in nanoseconds */
+	__u64 at;     /* when, or since when the client is connected; CLOCK_MONOTONIC, in nanoseconds */
 	__u32 isn;    /* the client's */
 	__u32 answer; /* the cookie in it */
-	__u32 len;
+	__u16 len;
+	__u16 connected; /* 1: the client has acknowledged it to its inspector */
 	__u32 silent; /* of an inspector's: milliseconds until it is sent again; else 0 */
 	__u8 frame[FRAME_SIZE]; /* as it is to be sent again */
 };
@@ -361,6 +362,13 @@ struct ov_guarded {
 	__u8 flags;    /* enum guard_flag */
 	__u8 inspector;
 	__u8 pad[3];
+};
+
+/* What anybody can send, so that only so much of it is kept in a second. */
+enum pace {
+	PACE_UNKNOWN,	/* records of connections that nobody here knows (guard.h) */
+	PACE_INSPECTED, /* SYN/ACKs of an inspector (unheard.h) */
+	PACE_COUNT,
 };
 
 /* How often something was done in a second. */

@@ -8,6 +8,8 @@
  * An entry must go as soon as anything shows that its handshake is not to be: a
  * SYN/ACK that meets a client in a new handshake of the same tuple makes it reset
  * that one.
+ *
+ * An inspector's stay until their clients speak (silence.h).
  */
 #ifndef ONEVIP_UNHEARD_H
 #define ONEVIP_UNHEARD_H
@@ -79,16 +81,23 @@ static __always_inline bool is_kept(struct ov_flow *f, __u32 isn)
 	return u && u->isn == isn;
 }
 
-/* In the place of one of an older handshake, if there is one. */
-static __always_inline void keep_draft(struct ov_flow *f, struct ov_unheard *draft)
+static __always_inline void trace_unheard(struct ov_flow *f, const struct ov_unheard *u)
 {
 	struct ov_trace *trace = trace_of(f);
 
-	draft->at = bpf_ktime_get_ns();
 	if (trace)
-		trace->unheard = ticks_from_now(UNHEARD_FOR + draft->silent * NSEC_PER_MSEC);
-	if (bpf_map_update_elem(&unheard, f, draft, BPF_ANY))
-		count(REASON_UNHEARD_FULL);
+		trace->unheard = ticks_from_now(UNHEARD_FOR + u->silent * NSEC_PER_MSEC);
+}
+
+/* In the place of one of an older handshake, if there is one. */
+static __always_inline bool keep_draft(struct ov_flow *f, struct ov_unheard *draft)
+{
+	draft->at = bpf_ktime_get_ns();
+	trace_unheard(f, draft);
+	if (!bpf_map_update_elem(&unheard, f, draft, BPF_ANY))
+		return true;
+	count(REASON_UNHEARD_FULL);
+	return false;
 }
 
 /* The frame in `out`, which has all its headers; gives its length. */
@@ -111,16 +120,22 @@ static __noinline __u32 silence_of(const struct ov_flow *f)
 	return rule ? rule->silent / NSEC_PER_MSEC : 0;
 }
 
+/* A SYN may be spoofed. Of those that we answer as inspectors few are kept, or a flood of
+ * them would leave no room for the clients who are connected. */
+#define INSPECTED_A_SECOND 1024
+
 /* Our own SYN/ACK names us: no mirror shows it to us. */
 static __noinline void keep_answer(struct segment *syn, const struct packet_out *out)
 {
 	struct ov_unheard *draft = draft_unheard();
 
-	if (!draft || is_kept(&syn->flow, syn->seq))
+	if (!draft || is_kept(&syn->flow, syn->seq) ||
+	    (syn->inspect && !take_turn(PACE_INSPECTED, INSPECTED_A_SECOND)))
 		return;
 	draft->isn = syn->seq;
 	draft->answer = bpf_ntohl(out->h.seq);
 	draft->silent = syn->inspect ? silence_of(&syn->flow) : 0;
+	draft->connected = 0;
 	draft->len = copy_frame(out, syn->v6, draft->frame);
 	keep_draft(&syn->flow, draft);
 }
@@ -150,6 +165,7 @@ static __noinline void keep_mirrored(struct __sk_buff *skb, struct ov_config *cf
 	draft->isn = seg->ack_seq - 1;
 	draft->answer = seg->seq;
 	draft->silent = 0;
+	draft->connected = 0;
 	draft->len = len;
 	keep_draft(&seg->flow, draft);
 }
