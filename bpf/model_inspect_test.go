@@ -20,10 +20,10 @@ func (w *way) inspect(s tcpSegment) Reason {
 	d, ok := w.decisions[s.tuple()]
 	decided := ok && d.isn == s.seq-1
 	switch {
-	case !decided && !s.asks:
-		return ReasonUndecided
 	case !slices.Contains(w.inspected, s.vip.Port()):
 		return w.adopt(s) // a policy of before, and no other connection of this tuple
+	case !decided && !s.asks:
+		return ReasonUndecided
 	case !decided:
 		w.decisions[s.tuple()] = decision{isn: s.seq - 1}
 	}
