@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/rlimit"
@@ -67,9 +68,10 @@ type Filter struct {
 	mu      sync.Mutex
 	config  onevipOvConfig // the one in force; apply writes it
 	globals onevipOvGlobals
-	offsets map[uint32]int64        // of the active count, by service; see SetActive
-	resent  map[onevipOvFlow]resent // see Unheard
-	slots   onevipOvSlots           // in force; those of before are in the other bank
+	offsets map[uint32]int64 // of the active count, by service; see SetActive
+	again   resends          // of Unheard's goroutine alone
+	silent  atomic.Int64     // the least Rules.Silent of the services; see soonest
+	slots   onevipOvSlots    // in force; those of before are in the other bank
 	before  onevipOvSlots
 	failed  onevipOvFailed // in force
 	// localities is the memory of that map; nil until it is needed. See buckets.

@@ -238,6 +238,7 @@ func TestFixtureUnheardAfterPause(t *testing.T) {
 	eachNamed(t, func(t *testing.T, r *rig, n named) {
 		r.keep(t, n)
 		at := time.Duration(r.kept(t, n.family).At)
+		r.f.again = resends{}
 		for i, want := range []int{1, 0} {
 			frames, err := r.f.Unheard(at + 4*time.Second + time.Duration(i))
 			if r.check(err); len(frames) != want {
@@ -299,5 +300,51 @@ func TestFixtureUnheardInPortions(t *testing.T) {
 	}
 	if diff := cmp.Diff([]int{resendsAtOnce, resendsAtOnce, 1, 0}, portions); diff != "" {
 		t.Errorf("frames (-want +got):\n%s", diff)
+	}
+}
+
+// A look that can find nothing due is not made: it would read the whole map, up to 40
+// times a second. What comes meanwhile is found in time.
+func TestFixtureUnheardIsNotLookedAtInVain(t *testing.T) {
+	r := newRig(t)
+	rules := testRules()
+	rules.Silent = 100 * time.Millisecond
+	r.check(r.f.SetServices([]Service{inspected(rules)}))
+	const at = time.Hour
+	key := families[0].flow(webPort)
+	put := func(after time.Duration, silent uint32) {
+		key.Pad++
+		r.check(r.f.objs.Unheard.Put(key, onevipOvUnheard{At: uint64(at + after), Len: 60, Silent: silent}))
+	}
+	r.f.again = resends{}
+	looks, sent := map[time.Duration]bool{}, map[time.Duration]int{}
+	for age := time.Duration(0); age < 1200*time.Millisecond; age += 25 * time.Millisecond {
+		switch age {
+		case 225 * time.Millisecond:
+			put(age-1, 100)
+		case 500 * time.Millisecond:
+			put(age, 0)
+		}
+		frames, err := r.f.Unheard(at + age)
+		r.check(err)
+		looks[age] = r.f.again.looked == at+age
+		if len(frames) > 0 {
+			sent[age] = len(frames)
+		}
+	}
+	want := map[time.Duration]int{325 * time.Millisecond: 1}
+	if diff := cmp.Diff(want, sent); diff != "" {
+		t.Errorf("sent (-want +got):\n%s", diff)
+	}
+	for age, looked := range looks {
+		if late := age % (100 * time.Millisecond); looked && age < 225*time.Millisecond && late != 0 {
+			t.Errorf("looked after %v, when nothing could be due", age)
+		}
+	}
+	for age := 1300 * time.Millisecond; age <= 1600*time.Millisecond; age += 100 * time.Millisecond {
+		frames, err := r.f.Unheard(at + age)
+		if r.check(err); len(frames) != map[time.Duration]int{1400 * time.Millisecond: 1, 1500 * time.Millisecond: 1}[age] {
+			t.Errorf("%d frames after %v", len(frames), age)
+		}
 	}
 }

@@ -208,6 +208,7 @@ func (n *node) unheard(later time.Duration) [][]byte {
 	n.t.Helper()
 	now, err := Now()
 	n.check(err)
+	n.filter.again.due = 0 // what came since may be older, in a time that is made up
 	frames, err := n.filter.Unheard(now + later)
 	n.check(err)
 	return frames

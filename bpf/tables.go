@@ -151,6 +151,7 @@ func (f *Filter) SetServices(services []Service) error {
 	if err := f.setRules(services); err != nil {
 		return err
 	}
+	f.setSoonest(services)
 	for key, svc := range wanted {
 		if err := f.objs.Services.Put(key, svc); err != nil {
 			return fmt.Errorf("add service %d: %w", svc.Id, err)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -36,19 +37,48 @@ type resent struct {
 // be as many as the map holds. The others follow with the next call.
 const resendsAtOnce = 1024
 
+// resends is what is known between two looks at the map.
+type resends struct {
+	sent, kept map[onevipOvFlow]resent // kept is empty between looks
+	keys       []onevipOvFlow          // what is read at a time
+	values     []onevipOvUnheard
+	looked     time.Duration // when last
+	due        time.Duration // when the first is to be sent or forgotten, of those there were
+}
+
+// setSoonest notes how soon after they come entries of these services are due.
+func (f *Filter) setSoonest(services []Service) {
+	soonest := resendAt[0]
+	for _, s := range services {
+		if s.Policy.Inspects() {
+			soonest = min(soonest, s.Rules.Silent)
+		}
+	}
+	f.silent.Store(int64(soonest))
+}
+
+// isDue tells whether anything may be: of what there was at the last look, or came since.
+// A time before that look is of another clock.
+func (f *Filter) isDue(now time.Duration) bool {
+	r := &f.again
+	return now < r.looked || now >= r.due || now >= r.looked+time.Duration(f.silent.Load())
+}
+
 // Unheard gives the frames to send again now: SYN/ACKs that named this node 1, 3
 // and 7 s ago and have led to no socket; or as its inspector Rules.Silent ago, and 1 and 2 s
 // before that, and nothing was asked for. It forgets those that are done. A node that
-// has stood down sends none. now is Now's; call it a few times a second, from one goroutine.
+// has stood down sends none. now is Now's; call it a few times a second, or more often: it looks at them only
+// when any may be due. From one goroutine.
 func (f *Filter) Unheard(now time.Duration) ([][]byte, error) {
-	if f.StoodDown() {
+	if f.StoodDown() || !f.isDue(now) {
 		return nil, nil
 	}
 	var frames [][]byte
 	var done []onevipOvFlow
-	kept := map[onevipOvFlow]resent{}
+	r := &f.again
+	r.begin(now)
 	err := f.eachUnheard(func(key onevipOvFlow, u *onevipOvUnheard) {
-		age, was := now-time.Duration(u.At), f.resent[key]
+		age, was := now-time.Duration(u.At), r.sent[key]
 		times, keep := u.schedule()
 		if age > keep {
 			done = append(done, key)
@@ -61,16 +91,47 @@ func (f *Filter) Unheard(now time.Duration) ([][]byte, error) {
 			frames = append(frames, bytes.Clone(u.Frame[:min(int(u.Len), len(u.Frame))]))
 			was.times = due
 		}
-		kept[key] = was
+		r.kept[key] = was
+		r.due = min(r.due, time.Duration(u.At)+nextDue(times, keep, was.times))
 	})
-	f.resent = kept
+	r.end(err)
 	return frames, errors.Join(err, f.forgetUnheard(done))
 }
+
+func (r *resends) begin(now time.Duration) {
+	if r.sent == nil {
+		r.sent, r.kept = map[onevipOvFlow]resent{}, map[onevipOvFlow]resent{}
+		r.keys, r.values = make([]onevipOvFlow, unheardBatch), make([]onevipOvUnheard, unheardBatch)
+	}
+	r.looked, r.due = now, math.MaxInt64
+}
+
+// end forgets those that are gone. After an error, which may have hidden some that are due,
+// the next look is at once.
+func (r *resends) end(err error) {
+	r.sent, r.kept = r.kept, r.sent
+	clear(r.kept)
+	if err != nil {
+		r.due = 0
+	}
+}
+
+// nextDue is at what age a SYN/ACK that was sent again so often is due, or done. One that
+// found no room is due already.
+func nextDue(times []time.Duration, keep time.Duration, sent int) time.Duration {
+	if sent < len(times) {
+		return times[sent]
+	}
+	return keep
+}
+
+// unheardBatch is how many are read at a time.
+const unheardBatch = 256
 
 // eachUnheard reads many at a time: one by one, a full map were thousands of system
 // calls.
 func (f *Filter) eachUnheard(visit func(onevipOvFlow, *onevipOvUnheard)) error {
-	keys, values := make([]onevipOvFlow, 256), make([]onevipOvUnheard, 256)
+	keys, values := f.again.keys, f.again.values
 	var cursor ebpf.MapBatchCursor
 	for {
 		n, err := f.objs.Unheard.BatchLookup(&cursor, keys, values, nil)

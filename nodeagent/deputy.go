@@ -17,7 +17,7 @@ const (
 	// resendEvery spaces the looks for SYN/ACKs that are to be sent again, where the
 	// first of them is due after a second or more.
 	resendEvery = 250 * time.Millisecond
-	// resendLeast is the least: each looks at all SYN/ACKs of the last seconds.
+	// resendLeast is the least. The filter looks at its SYN/ACKs when any may be due.
 	resendLeast = 25 * time.Millisecond
 )
 
