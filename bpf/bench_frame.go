@@ -36,10 +36,13 @@ func (b benchFlow) syn() ([]byte, error) {
 func (b benchFlow) segment(size int) ([]byte, error) { return b.says(make([]byte, size)) }
 
 // says is an established connection's segment with this data.
-func (b benchFlow) says(data []byte) ([]byte, error) {
+func (b benchFlow) says(data []byte) ([]byte, error) { return b.carrying(0, data) }
+
+// carrying is likewise, with that where urgent data would end.
+func (b benchFlow) carrying(urgent uint16, data []byte) ([]byte, error) {
 	nop := layers.TCPOption{OptionType: layers.TCPOptionKindNop, OptionLength: 1}
 	return b.frame(layers.TCP{
-		Seq: b.seq, Ack: b.ack, ACK: true, PSH: len(data) > 0, Window: 502,
+		Seq: b.seq, Ack: b.ack, ACK: true, PSH: len(data) > 0, Window: 502, Urgent: urgent,
 		Options: []layers.TCPOption{nop, nop, timestampOption(2, b.tsecr)},
 	}, data)
 }

@@ -131,7 +131,7 @@ func (b benchFlow) follower() ([]byte, error) {
 
 // handed is the request as its inspector hands it over.
 func (b benchFlow) handed() ([]byte, error) {
-	frame, err := b.says(benchRequest)
+	frame, err := b.carrying(0x8000|uint16(benchSelf)<<6, benchRequest)
 	copy(frame, benchNodeMAC)
 	copy(frame[6:], benchOtherMAC[:])
 	return frame, err

@@ -75,15 +75,26 @@ func (in inspection) with(at, n int, change func(*layers.TCP)) []byte {
 	return inbound(in.client, in.vip).tcp(tcp, make([]byte, n))
 }
 
-// handed is a first segment as its inspector hands it over.
+// handed is a first segment as its inspector hands it over: to us by another, or else by
+// us.
 func (in inspection) handed(n int, from, to net.HardwareAddr) []byte {
-	return between(in.with(0, n, in.carry), from, to)
+	owner := rigSelf
+	if in.c.owner == rigSelf {
+		owner = rigOther
+	}
+	return between(in.with(0, n, in.carry(owner)), from, to)
 }
 
-// carry puts the options of a client without timestamps into the urgent pointer.
-func (in inspection) carry(tcp *layers.TCP) {
-	if !in.c.timestamps {
-		tcp.Urgent = 0x8000 | uint16(in.c.optionBits())
+// carry puts the owner, and the options of a client without timestamps, into the urgent
+// pointer.
+func (in inspection) carry(owner topology.NodeID) func(*layers.TCP) {
+	return func(tcp *layers.TCP) {
+		if owner != in.c.owner {
+			tcp.Urgent = 0x8000 | uint16(owner)<<6
+		}
+		if !in.c.timestamps {
+			tcp.Urgent |= 0xc000 | uint16(in.c.optionBits())
+		}
 	}
 }
 
@@ -136,7 +147,7 @@ func TestFixtureHandedOverFIN(t *testing.T) {
 	r.eachInspection(t, rigSelf, func(t *testing.T, in inspection) {
 		fin := in.with(0, 0, func(tcp *layers.TCP) { tcp.FIN = true })
 		got := r.expect(t, fin, ReasonHandedOver)
-		want := in.with(0, 0, func(tcp *layers.TCP) { tcp.FIN = true; in.carry(tcp) })
+		want := in.with(0, 0, func(tcp *layers.TCP) { tcp.FIN = true; in.carry(rigOther)(tcp) })
 		expectFrame(t, between(want, clusterMAC, macOf(otherMAC)), got.frame)
 	})
 }
@@ -243,7 +254,9 @@ func TestFixtureAdoptsWhatIsHanded(t *testing.T) {
 				t.Errorf("%s: reason %s, want %s", name, got.reason, ReasonForeign)
 			}
 		}
-		r.expect(t, between(in.request(100, 100), macOf(otherMAC), clusterMAC), r.mismatch(in.c))
+		r.expect(t, between(in.request(100, 100), macOf(otherMAC), clusterMAC), ReasonForeign)
+		follower := in.with(100, 100, in.carry(rigSelf))
+		r.expect(t, between(follower, macOf(otherMAC), clusterMAC), r.mismatch(in.c))
 	})
 }
 
@@ -270,16 +283,47 @@ func TestFixtureHandedWithoutRecord(t *testing.T) {
 	r := newInspecting(t)
 	for _, f := range families {
 		in := f.inspection(false, rigOther)
-		bare := between(in.request(0, 100), macOf(otherMAC), clusterMAC)
+		bare := between(in.with(0, 100, func(tcp *layers.TCP) { tcp.Urgent = 0x8000 | uint16(rigSelf)<<6 }), macOf(otherMAC), clusterMAC)
 		r.expect(t, bare, ReasonCookieNoRecord)
-		urgent := in.with(0, 100, func(tcp *layers.TCP) { in.carry(tcp); tcp.URG = true })
-		r.expect(t, between(urgent, macOf(otherMAC), clusterMAC), ReasonCookieNoRecord)
-		wrong := in.with(0, 100, func(tcp *layers.TCP) { in.carry(tcp); tcp.Urgent ^= 0x10 })
+		wrong := in.with(0, 100, func(tcp *layers.TCP) { in.carry(rigSelf)(tcp); tcp.Urgent ^= 0x10 })
 		r.expect(t, between(wrong, macOf(otherMAC), clusterMAC), ReasonCookieMismatch)
 		r.check(r.f.objs.SynRecords.Delete(onevipOvSynKey{Flow: f.flow(webPort), Isn: 5000}))
 		r.expect(t, in.handed(100, macOf(otherMAC), clusterMAC), ReasonResetNoListener)
 		r.expect(t, bare, ReasonResetNoListener)
 	}
+}
+
+// What was handed to another id of this machine, or to nobody, is not taken.
+func TestFixtureHandedToAnotherID(t *testing.T) {
+	r := newInspecting(t)
+	r.eachInspection(t, rigOther, func(t *testing.T, in inspection) {
+		l := r.listen(t, in.to(webPort))
+		defer l.Close()
+		r.check(r.f.SetSelf(Self{ID: rigThird, WindowScale: 7}))
+		defer func() { r.check(r.f.SetSelf(Self{ID: rigSelf, WindowScale: 7})) }()
+		r.expect(t, in.handed(100, macOf(otherMAC), clusterMAC), ReasonForeign)
+		r.expect(t, between(in.request(0, 100), macOf(otherMAC), clusterMAC), ReasonForeign)
+		r.expect(t, between(in.with(0, 100, in.carry(rigThird)), macOf(otherMAC), clusterMAC), ReasonAdoptRefused)
+	})
+}
+
+// A first segment that says that something is urgent can not say whom it is for: its
+// inspector keeps it, and nobody takes one.
+func TestFixtureUrgentStays(t *testing.T) {
+	r := newInspecting(t)
+	r.eachInspection(t, rigSelf, func(t *testing.T, in inspection) {
+		l := r.listen(t, in.to(webPort))
+		defer l.Close()
+		urgent := func(tcp *layers.TCP) { tcp.URG, tcp.Urgent = true, 0x8000|uint16(rigSelf)<<6 }
+		r.expect(t, in.with(0, 100, urgent), ReasonAdoptRefused)
+		r.expect(t, in.request(0, 100), ReasonAdoptRefused)
+		theirs := in
+		theirs.c.owner, theirs.c.clientISN = rigOther, 6000
+		if !in.c.timestamps {
+			r.remember(t, in.family, theirs.c)
+		}
+		r.expect(t, between(theirs.with(0, 100, urgent), macOf(otherMAC), clusterMAC), ReasonForeign)
+	})
 }
 
 // Nobody listens at the owner: the client hears of it, not the inspector.

@@ -148,7 +148,7 @@ func randomInspection(rng *rand.Rand, f family) []byte {
 	e := inbound(f.client, f.vip)
 	if c.owner == rigOther && rng.IntN(4) > 0 {
 		e.fromMAC = otherMAC[:]
-		tcp.Urgent = (0x8000 | uint16(c.optionBits())) ^ uint16(rng.IntN(2))<<15
+		tcp.Urgent = (0xc000 | uint16(rigSelf)<<6 | uint16(c.optionBits())) ^ uint16(1<<rng.IntN(24))
 		tcp.URG = rng.IntN(9) == 0
 		if rng.IntN(3) == 0 {
 			tcp.SYN, tcp.FIN = true, false

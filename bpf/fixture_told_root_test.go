@@ -14,7 +14,7 @@ import (
 // told is a first segment by which its inspector tells the guard who the owner is.
 func (in inspection) told(n int, owner topology.NodeID, from, to topology.MAC) []byte {
 	frame := in.with(0, n, func(tcp *layers.TCP) {
-		in.carry(tcp)
+		in.carry(owner)(tcp)
 		tcp.PSH, tcp.SYN = false, true
 		tcp.Window = uint16(owner)<<8 | uint16(in.c.owner)
 	})

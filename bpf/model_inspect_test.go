@@ -25,7 +25,11 @@ func (w *way) inspect(s tcpSegment) Reason {
 	case !decided && !s.asks:
 		return ReasonUndecided
 	case !decided:
-		w.decisions[s.tuple()] = decision{isn: s.seq - 1}
+		d = decision{isn: s.seq - 1, ours: s.urgent}
+		w.decisions[s.tuple()] = d
+	}
+	if d.ours {
+		return w.adopt(s)
 	}
 	return ReasonHandedOver
 }
@@ -40,7 +44,7 @@ func (w *way) supersede(s tcpSegment) {
 // isGivenAway tells whether the segment is of the middle of a connection handed over.
 func (w *way) isGivenAway(s tcpSegment) bool {
 	d, ok := w.decisions[s.tuple()]
-	return ok && !d.superseded && s.seq-1 != d.isn && s.seq-d.isn < 1<<30
+	return ok && !d.ours && !d.superseded && s.seq-1 != d.isn && s.seq-d.isn < 1<<30
 }
 
 // isHanded tells whether the member that the segment names sent it to us.
@@ -48,11 +52,23 @@ func (w *way) isHanded(s tcpSegment) bool {
 	return topology.NodeID((s.ack-1)>>24) == w.member && bytes.Equal(w.addresses, slices.Concat(w.selfMAC[:], w.memberMAC[:]))
 }
 
+// fromInspector is a segment with an inspector's address.
+func (w *way) fromInspector(s tcpSegment, p []byte, told bool) Reason {
+	urgent := be.Uint16(p[18:])
+	if !told && (s.urgent || urgent&0xbfc0 != 0x8000|uint16(w.self)<<6) {
+		return ReasonForeign // for nobody, or another
+	}
+	w.takeOptions(s, urgent)
+	if told {
+		return w.told(s, be.Uint16(p[14:]))
+	}
+	return w.handed(s)
+}
+
 // takeOptions makes the record that the SYN would have left.
-func (w *way) takeOptions(s tcpSegment, flags byte, urgent uint16) {
-	const urg = 32
+func (w *way) takeOptions(s tcpSegment, urgent uint16) {
 	key := record{s.client, s.vip, s.seq - 1}
-	if _, ok := w.records[key]; ok || len(s.options) >= 10 || flags&urg != 0 || urgent&0x8000 == 0 {
+	if _, ok := w.records[key]; ok || s.urgent || urgent&0xc000 != 0xc000 {
 		return
 	}
 	w.records[key] = cookie{wscale: uint8(urgent & 15), sack: urgent>>4&1 != 0, ecn: urgent>>5&1 != 0}

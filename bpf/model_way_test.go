@@ -36,6 +36,7 @@ type way struct {
 // decision is what an inspector remembers of a tuple.
 type decision struct {
 	isn        uint32
+	ours       bool
 	superseded bool
 }
 
@@ -208,14 +209,10 @@ func (w *way) tcp(client, vip netip.Addr, p []byte) Reason {
 	s := tcpSegment{
 		client: addrPort(client.AsSlice(), p), vip: addrPort(vip.AsSlice(), p[2:]),
 		seq: be.Uint32(p[4:]), ack: be.Uint32(p[8:]), options: p[20:header],
-		ecnSetup: flags&0xc0 == 0xc0, asks: len(p) > header || fin,
+		ecnSetup: flags&0xc0 == 0xc0, asks: len(p) > header || fin, urgent: flags&0x20 != 0,
 	}
 	if !rst && ack && w.isHanded(s) && !w.live[[2]netip.AddrPort{s.client, s.vip}] {
-		w.takeOptions(s, flags, be.Uint16(p[18:]))
-		if syn {
-			return w.told(s, be.Uint16(p[14:]))
-		}
-		return w.handed(s)
+		return w.fromInspector(s, p, syn)
 	}
 	switch {
 	case syn && !ack:
@@ -235,6 +232,7 @@ type tcpSegment struct {
 	options     []byte
 	ecnSetup    bool
 	asks        bool // data, or a FIN
+	urgent      bool
 }
 
 func (w *way) syn(s tcpSegment) Reason {

@@ -82,8 +82,15 @@ static __always_inline bool is_given_away(struct ov_config *cfg, const struct se
 
 #define NOT_INSPECTED (-1)
 
+static __always_inline bool is_urgent(struct __sk_buff *skb, const struct segment *seg)
+{
+	__u8 flags;
+
+	return !bpf_skb_load_bytes(skb, seg->l4 + 13, &flags, sizeof(flags)) && flags & FLAG_URG;
+}
+
 /* Has the segment a key? INSPECTED and seg->hash, or an enum fallback. NOT_INSPECTED: the
- * service looks at requests no more. Not static, as the two that follow: the verifier
+ * service looks at requests no more, or the segment can not say for whom it is. Not static, as the two that follow: the verifier
  * looks at them once, and each call begins high on the stack. */
 __noinline int look(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg)
 {
@@ -92,7 +99,8 @@ __noinline int look(struct __sk_buff *skb, struct ov_config *cfg, struct segment
 	__u64 hash = 0;
 	int why;
 
-	if (!cfg || !seg || !find_service(cfg, &seg->flow, &svc) || !inspects(&svc))
+	if (!cfg || !seg || !find_service(cfg, &seg->flow, &svc) || !inspects(&svc) ||
+	    is_urgent(skb, seg))
 		return NOT_INSPECTED;
 	r = rules_of(&svc);
 	why = r && seg->payload ? inspect(skb, seg, r, &hash) : F_SILENT;
@@ -192,7 +200,7 @@ __noinline int tell_guard(struct __sk_buff *skb, struct ov_config *cfg, struct s
 	    bpf_skb_load_bytes(skb, at, &was, sizeof(was)))
 		return 0;
 	now = was;
-	now.flags = FLAGS_SYN_ACK;
+	now.flags = FLAGS_SYN_ACK | (was.flags & FLAG_URG);
 	now.owner = owner;
 	now.inspector = cfg->self;
 	if (put_rest(skb, at, was.word, now.word) && address_to(skb, cfg, m))
@@ -229,7 +237,7 @@ static __always_inline void trace_handed(struct ov_flow *f)
 static __always_inline int on_decided(struct __sk_buff *skb, struct ov_config *cfg,
 				      struct segment *seg, __u32 owner)
 {
-	carry_options(skb, seg);
+	carry(skb, cfg, seg, owner);
 	tell_guard(skb, cfg, seg, owner);
 	if (owner == cfg->self)
 		return GO_ON;

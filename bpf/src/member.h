@@ -48,11 +48,16 @@ static __always_inline bool is_handed(struct __sk_buff *skb, struct ov_config *c
 }
 
 /*
- * What a SYN without timestamps offered, in the urgent pointer of its connection's first
- * data, where no URG asks anybody to read it: the node that gets it may have missed the
- * SYN. What follows has nothing there.
+ * In the urgent pointer of a connection's first segment, where no URG asks anybody to read
+ * it: for which id it is, since the address may be another's by now, of the same machine;
+ * and what a SYN without timestamps offered, which the node may have missed. What follows
+ * has nothing there.
+ *
+ *   1 | 1 if options follow | id (8) | ECN, SACK, window scale (6)
  */
 #define CARRIED_MARK 0x8000
+#define CARRIED_OPTIONS 0x4000
+#define CARRIED_ID(id) (((id) & 0xff) << 6)
 
 /* From the flags on. */
 struct tcp_rest {
@@ -64,32 +69,56 @@ struct tcp_rest {
 
 #define FLAG_URG 0x20
 
-/* Where the rest is; false if the segment has timestamps, or says that something is urgent. */
+/* Where the rest is; false if the segment says that something is urgent. */
 static __always_inline bool can_carry(struct __sk_buff *skb, struct segment *seg,
 				      struct tcp_rest *rest)
 {
-	return seg->options_len < 10 &&
-	       !bpf_skb_load_bytes(skb, seg->l4 + 12, rest, sizeof(*rest)) &&
+	return !bpf_skb_load_bytes(skb, seg->l4 + 12, rest, sizeof(*rest)) &&
 	       !(rest->flags & FLAG_URG);
 }
 
-static __noinline void carry_options(struct __sk_buff *skb, struct segment *seg)
+/* What that is of a client's options; 0: its timestamps say it. */
+static __always_inline __u32 carried_options(const struct segment *seg)
 {
 	struct ov_syn_key key = { .flow = seg->flow, .isn = seg->seq - 1 };
-	struct ov_options *o = bpf_map_lookup_elem(&syn_records, &key);
+	struct ov_options *o;
+
+	if (seg->options_len >= 10)
+		return 0;
+	o = bpf_map_lookup_elem(&syn_records, &key);
+	return o ? CARRIED_OPTIONS | option_bits(o) : 0;
+}
+
+/* What we keep is for no id: the guard that is told needs the options only. */
+static __noinline void carry(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
+			     __u32 owner)
+{
+	__u32 bits = carried_options(seg);
 	struct tcp_rest rest;
 	__be16 urgent;
 
-	if (!o || !can_carry(skb, seg, &rest))
+	if (owner != cfg->self)
+		bits |= CARRIED_ID(owner);
+	if (!bits || !can_carry(skb, seg, &rest))
 		return;
-	urgent = bpf_htons(CARRIED_MARK | option_bits(o));
+	urgent = bpf_htons(CARRIED_MARK | bits);
 	if (bpf_skb_store_bytes(skb, seg->l4 + 18, &urgent, sizeof(urgent), 0))
 		return;
 	bpf_l4_csum_replace(skb, seg->l4 + 16, rest.urgent, urgent, sizeof(urgent));
 }
 
-/* The other side: makes the record that the SYN would have left. Not static: see
- * walk_options. */
+/* The other side: is it for the id that we have? */
+static __always_inline bool is_for_us(struct __sk_buff *skb, struct ov_config *cfg,
+				      struct segment *seg)
+{
+	struct tcp_rest rest;
+
+	return can_carry(skb, seg, &rest) &&
+	       (bpf_ntohs(rest.urgent) & (CARRIED_MARK | CARRIED_ID(0xff))) ==
+		       (CARRIED_MARK | CARRIED_ID(cfg->self));
+}
+
+/* Makes the record that the SYN would have left. Not static: see walk_options. */
 __noinline int take_options(struct __sk_buff *skb, struct segment *seg)
 {
 	struct ov_syn_key key = {};
@@ -100,7 +129,7 @@ __noinline int take_options(struct __sk_buff *skb, struct segment *seg)
 	if (!seg || !can_carry(skb, seg, &rest))
 		return 0;
 	bits = bpf_ntohs(rest.urgent);
-	if (!(bits & CARRIED_MARK))
+	if (!(bits & CARRIED_MARK) || !(bits & CARRIED_OPTIONS))
 		return 0;
 	key.flow = seg->flow;
 	key.isn = seg->seq - 1;

@@ -86,6 +86,8 @@ static __always_inline int on_handed(struct __sk_buff *skb, struct ov_config *cf
 {
 	int err;
 
+	if (!is_for_us(skb, cfg, seg))
+		return drop(REASON_FOREIGN);
 	seg->handed = 1;
 	take_options(skb, seg);
 	err = check_adoption(skb, cfg, seg, attrs);

@@ -34,7 +34,7 @@ __noinline int cookie_in(struct __sk_buff *skb, struct ov_config *cfg, struct se
 static __always_inline void note_handed(struct __sk_buff *skb, struct ov_config *cfg,
 					struct segment *seg)
 {
-	seg->handed = is_handed(skb, cfg, seg);
+	seg->handed = is_handed(skb, cfg, seg) && is_for_us(skb, cfg, seg);
 	if (seg->handed)
 		take_options(skb, seg);
 }

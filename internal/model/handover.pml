@@ -35,7 +35,7 @@
  *   7  a fence drops what the failed node hands over
  *   8  a request that the guard saw may have been run
  *
- * The filter (bpf/src/handover.h, guard.h) does not keep 2, 3 and 4 yet; and 1 only while
+ * The filter (bpf/src/handover.h, guard.h) does not keep 3 and 4 yet; and 1 only while
  * map `handovers` has room. With FAILURES=2 some four million states are searched.
  */
 #define N 4
