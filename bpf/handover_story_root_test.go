@@ -395,3 +395,34 @@ func (c *cluster) waitGuarded(guard *node, r *rawClient, fits func(Guarded) bool
 		return false
 	})
 }
+
+// A node is down, for whom the guard acts. A request comes in two segments, the first is
+// lost and comes again: the guard resets nothing, and can tell who is to decide.
+func TestFirstSegmentIsLostWhileANodeIsDown(t *testing.T) {
+	inspectedVariants(t, func(t *testing.T, c *cluster, r *rawClient) {
+		guard := c.nodes[1]
+		c.fail(&node{id: 4})
+		defer c.nobodyFailed()
+		sa := r.syn()
+		r.send(r.bare(sa))
+		first := r.request(sa, get[:5])
+		second := first
+		second.seq, second.payload = first.seq+5, get[5:]
+		r.send(second)
+		c.waitGuarded(guard, r, func(g Guarded) bool {
+			return g.Data && g.Inspector == 1 && g.Owner == topology.Undecided
+		})
+		r.send(second) // the client hears nothing, and tries its last segment
+		c.expectSilence(r)
+		if guard.reason(ReasonStray) == 0 {
+			t.Errorf("the guard asks nobody: the test tests nothing\n%s", c.explain())
+		}
+		r.send(first)
+		r.send(second)
+		got := r.tryReceive(2*time.Second, func(tcp *layers.TCP) bool { return isData(tcp) || tcp.RST })
+		if got == nil || got.RST { // whoever has it: the first piece has no whole key
+			t.Fatalf("answer is %v\n%s", got, c.explain())
+		}
+		c.expectAdoptedOnce()
+	})
+}

@@ -196,3 +196,51 @@ func TestViolationsAreToldOf(t *testing.T) {
 		}
 	})
 }
+
+// One node is down. A client of the others sends its request in two segments, and the first
+// is lost: nobody has the connection that the second belongs to, until the first comes again.
+func TestAgentsLeaveAConnectionToItsInspector(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		members := []*member{b.start("n1", 100), b.start("n2", 200)}
+		b.pass(time.Second)
+		n2 := b.view().Nodes["n2"]
+		n2.MAC = mac2 // it can be asked
+		if _, err := b.leader.Apply(b.ctx, state.Change{Record: n2}); err != nil {
+			t.Fatal(err)
+		}
+		b.failThird()
+		b.pass(5 * time.Second)
+		const flows = 8 // the two nodes share their slots
+		for _, m := range members {
+			for i := range flows {
+				g := bpf.Guarded{Flow: flowNumber(i), Inspector: topology.NodeID(1 + i%2), Data: true}
+				m.filter.locked(func() { m.filter.guard.records[g.Flow] = g })
+				m.filter.notices.next <- bpf.Notice{Kind: bpf.NoticeStray, Flow: g.Flow}
+			}
+		}
+		owners := func(want func(topology.NodeID) bool, what string) {
+			t.Helper()
+			for _, m := range members {
+				m.filter.locked(func() {
+					for flow, g := range m.filter.guard.records {
+						if !want(g.Owner) {
+							t.Errorf("%s is noted as that of %d, want %s", flow.Client, g.Owner, what)
+						}
+					}
+				})
+			}
+		}
+		b.pass(heldFor - 100*time.Millisecond)
+		owners(func(id topology.NodeID) bool { return id == topology.Undecided }, "nobody's")
+		members[1].filter.locked(func() {
+			for i := range flows {
+				members[1].filter.guard.sockets[flowNumber(i)] = true
+			}
+		})
+		b.pass(time.Minute)
+		owners(func(id topology.NodeID) bool { return id != 3 }, "not the failed one's")
+		if owned := strayCount(t, members[0], outcomeOwned); owned == 0 {
+			t.Error("nobody was found to have any: the test tests nothing")
+		}
+	})
+}
