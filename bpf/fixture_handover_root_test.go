@@ -203,6 +203,8 @@ func TestFixtureInspectedForNobody(t *testing.T) {
 		r.expect(t, in.request(0, 100), ReasonNoNode)
 		r.setOwner(t, webService, rigThird)
 		r.expect(t, in.request(0, 100), ReasonNoMember)
+		r.setOwner(t, webService, rigOther)
+		r.expect(t, in.request(0, 100), ReasonHandedOver) // nothing was decided
 	})
 }
 
@@ -225,6 +227,19 @@ func TestFixtureHandoverOfReusedTuple(t *testing.T) {
 		r.expect(t, in.request(0, 100), ReasonHandedOver) // the old one's, late
 		r.expect(t, again.request(0, 100), ReasonResetNoListener)
 		r.expect(t, again.request(100, 100), r.mismatch(in.c))
+	})
+}
+
+// The middle of a connection that was given away says nothing of a cookie, not even where
+// a SYN, perhaps a spoofed one, has come for its tuple.
+func TestFixtureMiddleOfHandedConnection(t *testing.T) {
+	r := newInspecting(t)
+	r.eachInspection(t, rigSelf, func(t *testing.T, in inspection) {
+		r.expect(t, in.request(0, 100), ReasonHandedOver)
+		o := plainOffer(webPort)
+		o.timestamps, o.isn = in.c.timestamps, 900_000
+		r.expect(t, in.segment(webPort, o.syn()), ReasonAnswered)
+		r.expect(t, in.with(100, 50, func(tcp *layers.TCP) { tcp.Ack += 10 }), ReasonForeign)
 	})
 }
 
@@ -288,8 +303,8 @@ func TestFixtureHandedWithoutRecord(t *testing.T) {
 		wrong := in.with(0, 100, func(tcp *layers.TCP) { in.carry(rigSelf)(tcp); tcp.Urgent ^= 0x10 })
 		r.expect(t, between(wrong, macOf(otherMAC), clusterMAC), ReasonCookieMismatch)
 		r.check(r.f.objs.SynRecords.Delete(onevipOvSynKey{Flow: f.flow(webPort), Isn: 5000}))
-		r.expect(t, in.handed(100, macOf(otherMAC), clusterMAC), ReasonResetNoListener)
-		r.expect(t, bare, ReasonResetNoListener)
+		r.expect(t, in.handed(100, macOf(otherMAC), clusterMAC), ReasonNoClient)
+		r.expect(t, bare, ReasonNoClient)
 	}
 }
 
@@ -331,9 +346,16 @@ func TestFixtureHandedWithoutListener(t *testing.T) {
 	r := newInspecting(t)
 	r.eachInspection(t, rigOther, func(t *testing.T, in inspection) {
 		r.setPrimary(t, rigOther)
-		r.expect(t, in.segment(webPort, plainOffer(webPort).syn()), ReasonNotPrimary)
-		got := r.expect(t, in.handed(100, macOf(otherMAC), clusterMAC), ReasonResetNoListener)
-		expectFrame(t, in.answer(webPort, layers.TCP{RST: true, Seq: in.c.isn(in.key) + 1}), got.frame)
+		place := r.clientPlace(t, in)
+		var known uint64
+		r.check(r.f.objs.Clients.Lookup(place, &known))
+		for _, word := range []uint64{known, known ^ 1} { // another client had the place last
+			r.check(r.f.objs.Clients.Put(place, word))
+			got := r.expect(t, in.handed(100, macOf(otherMAC), clusterMAC), ReasonResetNoListener)
+			expectFrame(t, in.answer(webPort, layers.TCP{RST: true, Seq: in.c.isn(in.key) + 1}), got.frame)
+		}
+		r.check(r.f.objs.Clients.Put(place, uint64(0)))
+		r.expect(t, in.handed(100, macOf(otherMAC), clusterMAC), ReasonNoClient)
 	})
 }
 
@@ -346,7 +368,7 @@ func TestFixturePolicyChanges(t *testing.T) {
 		r.expect(t, in.request(0, 100), ReasonResetNoListener)
 		theirs := in
 		theirs.c.owner = rigOther
-		r.expect(t, theirs.handed(100, macOf(otherMAC), clusterMAC), ReasonResetNoListener)
+		r.expect(t, theirs.handed(100, macOf(otherMAC), clusterMAC), ReasonNoClient)
 		plain := in
 		plain.c.inspect = false
 		r.check(r.f.SetServices([]Service{inspected(testRules())}))

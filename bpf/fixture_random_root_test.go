@@ -44,6 +44,9 @@ func TestFixtureRandomFrames(t *testing.T) {
 	r.lookToo(t, w)
 	for _, f := range families {
 		r.connect(t, f)
+		greeting := plainOffer(quietPort)
+		greeting.timestamps = true // it leaves an address, and no record
+		r.send(t, f.segment(quietPort, greeting.syn()))
 		w.live[[2]netip.AddrPort{f.from(), f.to(webPort)}] = true
 	}
 	seen := map[Reason]int{}

@@ -5,7 +5,9 @@ package bpf
 import (
 	"bytes"
 	"testing"
+	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/onevip/onevip/topology"
@@ -64,6 +66,7 @@ func TestFixtureGuardIsTold(t *testing.T) {
 			for range 2 {
 				r.send(t, in.request(0, 100))
 				want := in.told(100, tt.owner, topology.MAC(clusterMAC), r.macs()[tt.guard])
+				time.Sleep(20 * time.Millisecond) // once a tick and connection is enough
 				if got := r.heard(t, func(frame []byte) bool { return frame[in.l4()+13]&2 != 0 }); !bytes.Equal(got, want) {
 					t.Fatalf("%s was told:\n%x\nwant\n%x", tt.name, got, want)
 				}
@@ -76,6 +79,26 @@ var thirdMAC = topology.MAC{0x02, 0, 0x5e, 0, 2, 11}
 
 func (r *rig) macs() map[topology.NodeID]topology.MAC {
 	return map[topology.NodeID]topology.MAC{rigSelf: topology.MAC(clusterMAC), rigOther: otherMAC, rigThird: thirdMAC}
+}
+
+// Who repeats a first segment does not make as many frames for the guard of it.
+func TestFixtureGuardIsToldOnceATick(t *testing.T) {
+	r := newInspecting(t)
+	r.check(r.f.SetMembers(r.macs()))
+	r.setRoles(t, rigSelf, rigThird)
+	in := families[0].inspection(true, rigSelf)
+	const times = 100
+	_, err := r.f.objs.OnevipIngress.Run(&ebpf.RunOptions{
+		Data: in.request(0, 100), DataOut: make([]byte, 512), Repeat: times, Context: skBuff{Ifindex: r.ifindex},
+	})
+	r.check(err)
+	told := 0
+	for r.heard(t, func(frame []byte) bool { return frame[in.l4()+13]&2 != 0 }) != nil {
+		told++
+	}
+	if n := r.counted(t, ReasonHandedOver); n != times || told == 0 || told > times/2 {
+		t.Errorf("told %d times for %d segments", told, n)
+	}
 }
 
 // The inspector is the guard itself: it notes what it would tell.
@@ -91,6 +114,24 @@ func TestFixtureInspectorGuards(t *testing.T) {
 		r.setFailed(t, rigOther)
 		got := r.expect(t, in.request(0, 100), ReasonResetYoung) // its request was run, or may have been
 		expectFrame(t, in.answer(webPort, layers.TCP{RST: true, Seq: in.c.isn(in.key) + 1}), got.frame)
+		r.setFailed(t)
+		r.forgetAll(t)
+	})
+}
+
+// The inspector acts for the failed owner, and its record as a guard does not know that one:
+// it knows it itself.
+func TestFixtureInspectorKnowsTheFailedOwner(t *testing.T) {
+	r := newInspecting(t)
+	r.setRoles(t, rigThird, rigSelf)
+	r.eachInspection(t, rigSelf, func(t *testing.T, in inspection) {
+		r.expect(t, in.request(0, 100), ReasonHandedOver)
+		var g onevipOvGuarded
+		r.check(r.f.objs.Guarded.Lookup(in.flow(webPort), &g))
+		g.Owner = uint8(topology.Undecided)
+		r.check(r.f.objs.Guarded.Put(in.flow(webPort), &g))
+		r.setFailed(t, rigOther)
+		r.expect(t, in.request(0, 100), ReasonResetYoung)
 		r.setFailed(t)
 		r.forgetAll(t)
 	})
@@ -191,6 +232,64 @@ func TestFixtureInspectorFails(t *testing.T) {
 		}
 		r.expect(t, in.bare(), ReasonAdoptRefused)
 		r.forgetAll(t)
+	})
+}
+
+// The inspector may have decided by a silent client's second ACK, and its guard not have been
+// told, or not have lived: the agent asks.
+func TestFixtureInspectorFailsAfterSilence(t *testing.T) {
+	r := newInspecting(t)
+	r.setRoles(t, rigThird, rigSelf)
+	acts := make([]bool, topology.SlotCount)
+	for i := range acts {
+		acts[i] = true
+	}
+	r.eachInspection(t, rigOther, func(t *testing.T, in inspection) {
+		for _, heir := range []bool{false, true} {
+			r.expect(t, in.bare(), ReasonForeign)
+			failed := Failed{ID: rigOther, Acts: acts}
+			if heir {
+				failed.Heir = acts
+			} else {
+				r.expect(t, in.bare(), ReasonForeign)
+			}
+			r.check(r.f.SetFailed([]Failed{failed}))
+			r.expect(t, in.request(0, 100), ReasonStray)
+			r.setFailed(t)
+			r.forgetAll(t)
+		}
+	})
+}
+
+// A tuple that is used again soon after its FIN, with numbers close to those of before: the
+// record is of the new connection, whoever had the old one.
+func TestFixtureGuardTupleUsedAgainSoon(t *testing.T) {
+	r := newInspecting(t)
+	r.setRoles(t, rigThird, rigSelf)
+	r.eachInspection(t, rigOther, func(t *testing.T, in inspection) {
+		for _, inspect := range []bool{true, false} {
+			in.c.inspect = inspect
+			r.expect(t, in.request(0, 100), ReasonForeign)
+			if inspect {
+				r.expect(t, in.told(100, rigThird, otherMAC, topology.MAC(clusterMAC)), ReasonTold)
+			}
+			r.expect(t, in.with(100, 0, func(tcp *layers.TCP) { tcp.FIN = true; tcp.Ack += 10 }), ReasonForeign)
+			again := in
+			again.c.clientISN += 5000
+			if !in.c.timestamps {
+				r.remember(t, in.family, again.c)
+			}
+			r.expect(t, again.bare(), ReasonForeign)
+			if inspect {
+				want := again.guardedOf(topology.Undecided, 0)
+				want.Seq += 5000
+				r.expectInspected(t, want)
+			}
+			r.setFailed(t, rigOther)
+			r.expect(t, again.request(0, 100), ReasonResetNoListener) // adopted
+			r.setFailed(t)
+			r.forgetAll(t)
+		}
 	})
 }
 

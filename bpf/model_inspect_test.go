@@ -42,9 +42,9 @@ func (w *way) supersede(s tcpSegment) {
 }
 
 // isGivenAway tells whether the segment is of the middle of a connection handed over.
-func (w *way) isGivenAway(s tcpSegment) bool {
+func (w *way) isGivenAway(s tcpSegment, superseded bool) bool {
 	d, ok := w.decisions[s.tuple()]
-	return ok && !d.ours && !d.superseded && s.seq-1 != d.isn && s.seq-d.isn < 1<<30
+	return ok && !d.ours && (superseded || !d.superseded) && s.seq-1 != d.isn && s.seq-d.isn < 1<<30
 }
 
 // isHanded tells whether the member that the segment names sent it to us.

@@ -264,11 +264,13 @@ func (w *way) syn(s tcpSegment) Reason {
 
 // unowned is a segment that may finish a handshake.
 func (w *way) unowned(s tcpSegment) Reason {
-	if topology.NodeID((s.ack-1)>>24) != w.self || w.isGivenAway(s) {
+	if topology.NodeID((s.ack-1)>>24) != w.self || w.isGivenAway(s, false) {
 		return ReasonForeign
 	}
 	reason, inspect := w.cookie(s)
 	switch {
+	case (reason == ReasonCookieMismatch || reason == ReasonCookieNoRecord) && w.isGivenAway(s, true):
+		return ReasonForeign
 	case reason != ReasonAdopted:
 		return reason
 	case inspect:

@@ -82,6 +82,8 @@ const (
 	ReasonUndecided
 	ReasonTold
 	ReasonNoMember
+	ReasonDecisionLost
+	ReasonNoClient
 	ReasonSpeculated
 	ReasonNoticeLost
 	ReasonUnheardFull
@@ -152,7 +154,9 @@ var reasons = [reasonCount]struct {
 	ReasonAskForged:          {"ASK_FORGED", VerdictDrop, "a question under no key of ours, or with a wrong MAC"},
 	ReasonUndecided:          {"UNDECIDED", VerdictDrop, "names us as inspector, and asks for nothing yet"},
 	ReasonTold:               {"TOLD", VerdictDrop, "the inspector tells the guard who has a connection"},
-	ReasonNoMember:           {"NO_MEMBER", VerdictDrop, "decided for a node whose MAC is not known"},
+	ReasonNoMember:           {"NO_MEMBER", VerdictDrop, "to be handed to a node whose MAC is not known"},
+	ReasonDecisionLost:       {"DECISION_LOST", VerdictDrop, "no room to remember whose connection it is: decided when it comes again"},
+	ReasonNoClient:           {"NO_CLIENT", VerdictDrop, "handed to us, nobody listens, and the client's MAC is not known"},
 	ReasonSpeculated:         {"SPECULATED", VerdictBeside, "SYN/ACK given to the agent: the primary stayed silent"},
 	ReasonNoticeLost:         {"NOTICE_LOST", VerdictBeside, "the agent is away or behind: no room for a notice"},
 	ReasonUnheardFull:        {"UNHEARD_FULL", VerdictBeside, "no room to keep a SYN/ACK that named us"},

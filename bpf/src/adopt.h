@@ -59,9 +59,9 @@ static __always_inline enum reason refusal(struct bpf_sock *listener)
 }
 
 /*
- * May the segment be adopted? COOKIE_VALID, or COOKIE_INSPECT if the node that it names
- * says so. One that was adopted already but found no room in
- * the accept queue comes here again, until there is a socket.
+ * May the segment be adopted? COOKIE_VALID; COOKIE_INSPECT, if the node that it names says
+ * so; or the reason why not. One that was adopted already but found no room in the accept
+ * queue comes here again, until there is a socket.
  */
 static __noinline int check_adoption(struct __sk_buff *skb, struct ov_config *cfg,
 				     struct segment *seg, struct bpf_tcp_req_attrs *attrs)
@@ -82,14 +82,16 @@ static __noinline int check_adoption(struct __sk_buff *skb, struct ov_config *cf
 }
 
 /* Nobody listens. What was handed over has its inspector's address: the client's is that
- * of its SYN. */
+ * of its SYN, as far as we know. */
 static __always_inline int refuse(struct __sk_buff *skb, struct segment *seg)
 {
 	__be16 client[3];
+	bool is_other;
 
 	forget_unheard(&seg->flow);
-	if (seg->handed && find_client(&seg->flow.client, client))
-		bpf_skb_store_bytes(skb, ETH_ALEN, client, sizeof(client), 0);
+	if (seg->handed && (!guess_client(&seg->flow.client, client, &is_other) ||
+			    bpf_skb_store_bytes(skb, ETH_ALEN, client, sizeof(client), 0)))
+		return drop(REASON_NO_CLIENT);
 	return reply_rst(skb, seg, REASON_RESET_NO_LISTENER);
 }
 

@@ -23,11 +23,15 @@ static __always_inline bool is_far(__u32 number, __u32 known)
 	return number - known + back > ahead + back;
 }
 
-/* Numbers that are not of the connection that we know by this tuple. */
+/* Numbers that are not of the connection that we know by this tuple: far from its own, or
+ * behind its end. */
 static __always_inline bool is_stranger(struct ov_guarded *g, struct segment *seg)
 {
-	return g->flags & GUARD_NUMBERED &&
-	       (is_far(seg->ack_seq, g->ack) || is_far(seg->seq, g->seq));
+	if (!(g->flags & GUARD_NUMBERED))
+		return false;
+	if (g->flags & GUARD_FIN && (__s32)(seg->seq - g->seq) > 0)
+		return true;
+	return is_far(seg->ack_seq, g->ack) || is_far(seg->seq, g->seq);
 }
 
 /* What every segment tells: where both sides are, and how to reach the client.
@@ -71,6 +75,9 @@ __noinline int note(struct __sk_buff *skb, struct segment *seg, struct ov_guarde
 		g->seq = next;
 		g->flags &= ~GUARD_FIN; /* nothing follows a FIN: it was of another connection */
 	}
+	/* What comes again may be a silent client's answer, by which its inspector decides. */
+	if (!first && g->flags & GUARD_INSPECTED && seg->seq - 1 == g->isn)
+		data = true;
 	/* A keep-alive probe may have a byte, which is before the first. */
 	if ((seg->payload || seg->fin) && (__s32)(next - 1 - g->isn) > 0)
 		data = true;
@@ -115,8 +122,8 @@ static __always_inline bool is_known(struct ov_guarded *g, struct segment *seg)
 /*
  * The cookie names a failed node for which we act: adopt, unless that node may have
  * acted on the request already. What no record says is not known not to have been:
- * where the guard died too, a bare ACK may be a late copy. The record stays, with us as the owner, until the socket comes to be: there may
- * be no room for it yet.
+ * where the guard died too, a bare ACK may be a late copy. The record stays, with us as
+ * the owner, until the socket comes to be: there may be no room for it yet.
  */
 static __always_inline enum reason on_young(struct __sk_buff *skb, struct ov_config *cfg,
 					    struct segment *seg, struct ov_guarded *g, __u32 owner,
@@ -212,12 +219,13 @@ static __always_inline void note_inspector(struct __sk_buff *skb, struct segment
 
 /*
  * We act for the inspector. Before there was data it has decided nothing, and what it
- * has missed so is ours. After that, somebody may have the connection: the agent asks. Whom
+ * has missed so is ours. After that, and where the guard died too, which may have seen
+ * more, somebody may have the connection: the agent asks. Whom
  * the agent found, or condemned, is the record's owner, but not a named one.
  */
 static __always_inline enum reason on_uninspected(struct __sk_buff *skb, struct ov_config *cfg,
 						  struct segment *seg, struct ov_guarded *g,
-						  __u32 inspector)
+						  __u32 inspector, __u32 slot)
 {
 	bool known = is_known(g, seg), first = is_of_handshake(g, seg);
 
@@ -225,7 +233,8 @@ static __always_inline enum reason on_uninspected(struct __sk_buff *skb, struct 
 		note(skb, seg, g);
 		return REASON_FOREIGN;
 	}
-	if (known && g->ack == seg->ack_seq && g->owner == UNDECIDED && !(g->flags & GUARD_DATA)) {
+	if (known && g->ack == seg->ack_seq && g->owner == UNDECIDED && !(g->flags & GUARD_DATA) &&
+	    !is_heir(cfg, slot)) {
 		record(skb, seg, cfg->self, GUARD_NAMED | inspected_by(inspector));
 		return REASON_ADOPTED_YOUNG;
 	}
@@ -250,7 +259,7 @@ static __always_inline enum reason on_inspector(struct __sk_buff *skb, struct ov
 			return on_young(skb, cfg, seg, g, g->owner, inspected_by(inspector), slot);
 	}
 	if (acts_for(cfg, inspector, slot))
-		return on_uninspected(skb, cfg, seg, g, inspector);
+		return on_uninspected(skb, cfg, seg, g, inspector, slot);
 	if (is_known(g, seg))
 		note_inspector(skb, seg, g, inspector);
 	else if (g || watch || acts_for(cfg, UNDECIDED, slot))
@@ -364,24 +373,26 @@ static __always_inline void on_rst(struct segment *seg, struct ov_guarded *g)
 		bpf_map_delete_elem(&guarded, &seg->flow);
 }
 
-/* Not static: the verifier looks at it once. REASON_FOREIGN: nothing is to be done. */
+/* `cookie` is what was found out about it, or REASON_FOREIGN. Not static: the verifier
+ * looks at it once. REASON_FOREIGN: nothing is to be done. */
 __noinline int guard_segment(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
-			     __u32 slot, __u32 watch)
+			     __u32 watch, int cookie)
 {
 	bool all = watch == WATCH_ALL;
 	struct ov_guarded *g;
-	__u32 owner;
-	int cookie;
+	__u32 owner, slot;
 
 	if (!cfg || !seg || seg->syn)
 		return REASON_FOREIGN;
+	slot = slot_of(flow_hash(&seg->flow));
 	g = bpf_map_lookup_elem(&guarded, &seg->flow);
 	if (seg->rst) {
 		if (g)
 			on_rst(seg, g);
 		return REASON_FOREIGN;
 	}
-	cookie = may_name(cfg, seg, g, slot, watch) ? cookie_in(skb, cfg, seg) : REASON_FOREIGN;
+	if (cookie == REASON_FOREIGN && may_name(cfg, seg, g, slot, watch))
+		cookie = cookie_in(skb, cfg, seg);
 	owner = cookie_owner(seg->ack_seq - 1);
 	if (cookie == COOKIE_INSPECT)
 		return on_inspector(skb, cfg, seg, g, owner, slot, all || watch == owner);
@@ -392,18 +403,18 @@ __noinline int guard_segment(struct __sk_buff *skb, struct ov_config *cfg, struc
 	return on_named(skb, cfg, seg, g, owner, slot, all || watch == owner);
 }
 
-/* A segment of another node's connection, which was to be dropped for `reason`. Gives
- * the reason by which it shall leave. */
+/* A segment of another node's connection, which was to be dropped for `cookie`, unless
+ * that is valid. Gives the reason by which it shall leave. */
 static __always_inline enum reason guard(struct __sk_buff *skb, struct ov_config *cfg,
-					 struct segment *seg, enum reason reason)
+					 struct segment *seg, int cookie)
 {
-	__u32 slot = slot_of(flow_hash(&seg->flow));
-	__u32 watch = cfg->watch[slot];
+	enum reason reason = is_valid(cookie) ? REASON_FOREIGN : cookie;
+	__u32 watch = cfg->watch[slot_of(flow_hash(&seg->flow))];
 	int out;
 
 	if (watch == WATCH_NOBODY || reason == REASON_BAD_TCP_OPTIONS)
 		return reason;
-	out = guard_segment(skb, cfg, seg, slot, watch);
+	out = guard_segment(skb, cfg, seg, watch, cookie);
 	return out == REASON_FOREIGN ? reason : out;
 }
 

@@ -30,7 +30,8 @@ static __always_inline __u32 decided(const struct segment *seg)
 	return (__u32)decision == seg->seq - 1 ? decision >> 32 : UNDECIDED;
 }
 
-/* Notes the decision; of several CPUs that decide at once, that of the first. */
+/* Notes the decision; of several CPUs that decide at once, that of the first. UNDECIDED:
+ * it could not be noted, and one that is not must not stand. */
 static __noinline __u32 decide(struct segment *seg, __u32 owner)
 {
 	struct ov_handover next = { .decision = (__u64)owner << 32 | (seg->seq - 1) };
@@ -42,12 +43,14 @@ static __noinline __u32 decide(struct segment *seg, __u32 owner)
 		return owner;
 	h = bpf_map_lookup_elem(&handovers, &seg->flow);
 	if (!h)
-		return owner;
+		return UNDECIDED;
 	was = h->decision;
-	if ((__u32)was != seg->seq - 1)
-		was = __sync_val_compare_and_swap(&h->decision, was, next.decision);
 	if ((__u32)was == seg->seq - 1)
 		return was >> 32;
+	if (__sync_val_compare_and_swap(&h->decision, was, next.decision) != was) {
+		was = h->decision;
+		return (__u32)was == seg->seq - 1 ? was >> 32 : UNDECIDED;
+	}
 	h->first_ack = seg->ack_seq;
 	h->superseded = 0;
 	return owner;
@@ -64,8 +67,10 @@ static __always_inline void supersede_decision(const struct segment *syn)
 }
 
 /* Is it the middle of a connection that we have given to another? Its acknowledgements
- * may name us for 16 MB on; no cookie need be checked to know that they don't. */
-static __always_inline bool is_given_away(struct ov_config *cfg, const struct segment *seg)
+ * may name us for 16 MB on; no cookie need be checked to know that they don't, unless a SYN
+ * says that the tuple is in use again (`superseded`). */
+static __always_inline bool is_given_away(struct ov_config *cfg, const struct segment *seg,
+					  bool superseded)
 {
 	struct ov_handover *h;
 	__u64 decision;
@@ -73,7 +78,7 @@ static __always_inline bool is_given_away(struct ov_config *cfg, const struct se
 	if (!cfg->inspects)
 		return false;
 	h = bpf_map_lookup_elem(&handovers, &seg->flow);
-	if (!h || h->superseded)
+	if (!h || (h->superseded && !superseded))
 		return false;
 	decision = h->decision;
 	return decision >> 32 != cfg->self && seg->seq - 1 != (__u32)decision &&
@@ -90,8 +95,9 @@ static __always_inline bool is_urgent(struct __sk_buff *skb, const struct segmen
 }
 
 /* Has the segment a key? INSPECTED and seg->hash, or an enum fallback. NOT_INSPECTED: the
- * service looks at requests no more, or the segment can not say for whom it is. Not static, as the two that follow: the verifier
- * looks at them once, and each call begins high on the stack. */
+ * service looks at requests no more, or the segment can not say for whom it is. Not static,
+ * as the two that follow: the verifier looks at them once, and each call begins high on the
+ * stack. */
 __noinline int look(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg)
 {
 	struct ov_service svc;
@@ -182,7 +188,7 @@ static __always_inline bool put_rest(struct __sk_buff *skb, __u32 at, __be32 was
  * walk_options.
  */
 __noinline int tell_guard(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
-			  __u32 owner)
+			  __u32 owner, bool again)
 {
 	union { __be32 word; struct { __u8 offset, flags, owner, inspector; }; } was, now;
 	struct addresses addresses;
@@ -196,7 +202,7 @@ __noinline int tell_guard(struct __sk_buff *skb, struct ov_config *cfg, struct s
 		return note_owner(skb, cfg, seg, owner, guard);
 	m = find_member(guard);
 	at = seg->l4 + 12;
-	if (!m || bpf_skb_load_bytes(skb, 0, &addresses, sizeof(addresses)) ||
+	if (again || !m || bpf_skb_load_bytes(skb, 0, &addresses, sizeof(addresses)) ||
 	    bpf_skb_load_bytes(skb, at, &was, sizeof(was)))
 		return 0;
 	now = was;
@@ -224,12 +230,17 @@ __noinline int on_told(struct __sk_buff *skb, struct ov_config *cfg, struct segm
 	return drop(REASON_TOLD);
 }
 
-static __always_inline void trace_handed(struct ov_flow *f)
+/* Was one handed over in this tick already? Who sends it again and again shall not have as
+ * many frames sent to the guard. */
+static __always_inline bool trace_handed(struct ov_flow *f)
 {
+	__u32 until = ticks_from_now(FOLLOW_FOR);
 	struct ov_trace *trace = trace_of(f);
 
-	if (trace)
-		trace->handed = ticks_from_now(FOLLOW_FOR);
+	if (!trace || trace->handed == until)
+		return trace;
+	trace->handed = until;
+	return false;
 }
 
 #define TO_GUARD (-102) /* no verdict: the owner has failed, and this node acts for it */
@@ -238,10 +249,9 @@ static __always_inline int on_decided(struct __sk_buff *skb, struct ov_config *c
 				      struct segment *seg, __u32 owner)
 {
 	carry(skb, cfg, seg, owner);
-	tell_guard(skb, cfg, seg, owner);
+	tell_guard(skb, cfg, seg, owner, trace_handed(&seg->flow));
 	if (owner == cfg->self)
 		return GO_ON;
-	trace_handed(&seg->flow);
 	return hand(skb, cfg, owner, REASON_HANDED_OVER);
 }
 
@@ -264,6 +274,7 @@ static __always_inline int on_silent(struct __sk_buff *skb, struct ov_config *cf
  * static: see walk_options. */
 __noinline int on_first(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg)
 {
+	struct ov_guarded *g;
 	__u32 owner;
 	int verdict;
 	bool asks;
@@ -273,7 +284,8 @@ __noinline int on_first(struct __sk_buff *skb, struct ov_config *cfg, struct seg
 	asks = seg->payload || seg->fin;
 	owner = decided(seg);
 	if (owner != UNDECIDED && acts_for(cfg, owner, slot_of(flow_hash(&seg->flow)))) {
-		if (!bpf_map_lookup_elem(&guarded, &seg->flow))
+		g = bpf_map_lookup_elem(&guarded, &seg->flow);
+		if (!g || g->owner == UNDECIDED)
 			note_owner(skb, cfg, seg, owner, cfg->self);
 		return TO_GUARD;
 	}
@@ -284,7 +296,11 @@ __noinline int on_first(struct __sk_buff *skb, struct ov_config *cfg, struct seg
 		owner = choose(skb, cfg, seg);
 		if (owner == UNDECIDED)
 			return drop(REASON_NO_NODE);
+		if (owner != cfg->self && !find_member(owner))
+			return drop(REASON_NO_MEMBER); /* it stays undecided */
 		owner = decide(seg, owner);
+		if (owner == UNDECIDED)
+			return drop(REASON_DECISION_LOST);
 	}
 	if (asks)
 		forget_unheard(&seg->flow);

@@ -79,21 +79,56 @@ static __always_inline bool names_us(struct ov_config *cfg, struct segment *seg)
 }
 
 /* Its inspector says that it is ours. Only its cookie names that one: what else such a
- * frame may be, we have seen from the client. */
+ * frame may be, we have seen from the client. What follows a handed segment is not for us. */
 static __always_inline int on_handed(struct __sk_buff *skb, struct ov_config *cfg,
 				     struct segment *seg, struct bpf_sock *skc,
 				     struct bpf_tcp_req_attrs *attrs)
 {
-	int err;
+	int cookie;
 
 	if (!is_for_us(skb, cfg, seg))
 		return drop(REASON_FOREIGN);
 	seg->handed = 1;
 	take_options(skb, seg);
-	err = check_adoption(skb, cfg, seg, attrs);
-	if (err == COOKIE_INSPECT)
+	cookie = check_adoption(skb, cfg, seg, attrs);
+	if (cookie == COOKIE_INSPECT)
 		return adopt(skb, seg, skc, attrs, REASON_ADOPTED_HANDED);
-	return drop(err == COOKIE_VALID ? REASON_FOREIGN : err);
+	return drop(cookie == COOKIE_VALID ? REASON_FOREIGN : cookie);
+}
+
+/* What check_adoption says of a segment that names us. FOREIGN: it only seems to. */
+static __always_inline int check_named(struct __sk_buff *skb, struct ov_config *cfg,
+				       struct segment *seg, struct bpf_tcp_req_attrs *attrs)
+{
+	int cookie;
+
+	if (is_given_away(cfg, seg, false))
+		return REASON_FOREIGN;
+	cookie = check_adoption(skb, cfg, seg, attrs);
+	if ((cookie == REASON_COOKIE_MISMATCH || cookie == REASON_COOKIE_NO_RECORD) &&
+	    is_given_away(cfg, seg, true))
+		return REASON_FOREIGN;
+	return cookie;
+}
+
+/* Another node's, unless that has failed. */
+static __always_inline int on_foreign(struct __sk_buff *skb, struct ov_config *cfg,
+				      struct segment *seg, struct bpf_sock *skc,
+				      struct bpf_tcp_req_attrs *attrs, int cookie, bool follows)
+{
+	enum reason reason = guard(skb, cfg, seg, cookie);
+
+	switch (reason) {
+	case REASON_RESET_ORPHAN:
+	case REASON_RESET_YOUNG:
+		return reply_rst(skb, seg, reason);
+	case REASON_ADOPTED_YOUNG:
+		if (!is_valid(check_adoption(skb, cfg, seg, attrs)))
+			return drop(REASON_DUPLICATE);
+		return adopt(skb, seg, skc, attrs, REASON_ADOPTED_YOUNG);
+	default:
+		return follows ? follow(skb, cfg, seg, reason) : drop(reason);
+	}
 }
 
 /* No socket, or only a listener: ours to adopt, or to guard, or nothing to us. skc
@@ -102,35 +137,28 @@ static __always_inline int on_unowned(struct __sk_buff *skb, struct ov_config *c
 				      struct segment *seg, struct bpf_sock *skc)
 {
 	struct traced traced = look_up_traces(&seg->flow, cfg->lifetime);
+	int cookie = REASON_FOREIGN, verdict;
 	struct bpf_tcp_req_attrs attrs;
-	int err = REASON_FOREIGN;
-	enum reason reason;
 
 	learn(skb, cfg, seg, traced);
 	if (names_us(cfg, seg))
-		err = is_given_away(cfg, seg) ? REASON_FOREIGN
-					      : check_adoption(skb, cfg, seg, &attrs);
+		cookie = check_named(skb, cfg, seg, &attrs);
 	else if (is_handed(skb, cfg, seg))
 		return seg->syn ? on_told(skb, cfg, seg) : on_handed(skb, cfg, seg, skc, &attrs);
-	if (err == REASON_DUPLICATE)
+	if (cookie == REASON_DUPLICATE)
 		return drop(REASON_DUPLICATE);
-	if (is_valid(err)) {
-		reason = err == COOKIE_VALID ? REASON_ADOPTED : REASON_ADOPTED_INSPECTED;
-		err = err == COOKIE_VALID ? GO_ON : on_first(skb, cfg, seg);
-		if (err != TO_GUARD)
-			return err == GO_ON ? adopt(skb, seg, skc, &attrs, reason) : err;
-		err = REASON_FOREIGN;
+	if (cookie == COOKIE_VALID)
+		return adopt(skb, seg, skc, &attrs, REASON_ADOPTED);
+	if (cookie == COOKIE_INSPECT) {
+		verdict = on_first(skb, cfg, seg);
+		if (verdict == GO_ON)
+			return adopt(skb, seg, skc, &attrs, REASON_ADOPTED_INSPECTED);
+		if (verdict != TO_GUARD)
+			return verdict;
 	} else if (has_closed(skb, cfg, seg, traced)) {
 		return pass(REASON_CLOSED);
 	}
-	err = guard(skb, cfg, seg, err);
-	if (err == REASON_RESET_ORPHAN || err == REASON_RESET_YOUNG)
-		return reply_rst(skb, seg, err);
-	if (err != REASON_ADOPTED_YOUNG)
-		return traced.handed && names_us(cfg, seg) ? follow(skb, cfg, seg, err) : drop(err);
-	if (!is_valid(check_adoption(skb, cfg, seg, &attrs)))
-		return drop(REASON_DUPLICATE);
-	return adopt(skb, seg, skc, &attrs, REASON_ADOPTED_YOUNG);
+	return on_foreign(skb, cfg, seg, skc, &attrs, cookie, traced.handed && names_us(cfg, seg));
 }
 
 /* About a new connection of a tuple whose old socket is here. */

@@ -15,8 +15,8 @@
 	R(OWN)		     /* this kernel has the socket */                                 \
 	R(ADOPTED)	     /* valid cookie that names us: the kernel makes the socket */    \
 	R(ADOPTED_YOUNG)     /* the same of a failed owner, for whom this node acts */        \
-	R(ADOPTED_INSPECTED) /* the same, and the first request is for us */                  \
-	R(ADOPTED_HANDED)    /* the same that names its inspector, who handed it to us */     \
+	R(ADOPTED_INSPECTED) /* names us as inspector, and the first request is for us */     \
+	R(ADOPTED_HANDED)    /* names another as inspector, who handed it to us */            \
 	R(CLOSED)	     /* of a connection we had: the kernel owes a RST */              \
 	R(REUSE_TIME_WAIT)   /* became the RST that ends a TIME_WAIT of the same tuple */     \
 	R(REUSE_LIVE)	     /* became the RST that ends the tuple's old connection */        \
@@ -71,7 +71,9 @@
 	R(ASK_FORGED)	     /* a question under no key of ours, or with a wrong MAC */                        \
 	R(UNDECIDED)	     /* names us as inspector, and asks for nothing yet */            \
 	R(TOLD)		     /* the inspector tells the guard who has a connection */         \
-	R(NO_MEMBER)	     /* decided for a node whose MAC is not known */                  \
+	R(NO_MEMBER)	     /* to be handed to a node whose MAC is not known */              \
+	R(DECISION_LOST)     /* no room to remember whose it is: decided when it comes again */ \
+	R(NO_CLIENT)	     /* handed to us, nobody listens, and the client's MAC is not known */ \
 	/* not of a packet: beside it, or later */                                            \
 	R(SPECULATED)	     /* SYN/ACK given to the agent: the primary stayed silent */      \
 	R(NOTICE_LOST)	     /* the agent is away or behind: no room for a notice */          \

@@ -51,8 +51,9 @@ static __always_inline void note_client(struct __sk_buff *skb, const union ov_ad
 		*place = now;
 }
 
-/* Where frames for the client go; false if its SYN was not seen here. */
-static __always_inline bool find_client(const union ov_addr *client, __be16 *mac)
+/* Where frames for the client go, or for another client whose place it is: most come by
+ * one gateway. False if no SYN of either was seen here. */
+static __always_inline bool guess_client(const union ov_addr *client, __be16 *mac, bool *is_other)
 {
 	__u32 tag;
 	__u64 *place = client_place(client, &tag), word;
@@ -63,7 +64,16 @@ static __always_inline bool find_client(const union ov_addr *client, __be16 *mac
 	mac[0] = word >> 16;
 	mac[1] = word >> 32;
 	mac[2] = word >> 48;
-	return (word & 0xffff) == tag && word >> 16;
+	*is_other = (word & 0xffff) != tag;
+	return word >> 16;
+}
+
+/* False if its SYN was not seen here. */
+static __always_inline bool find_client(const union ov_addr *client, __be16 *mac)
+{
+	bool is_other;
+
+	return guess_client(client, mac, &is_other) && !is_other;
 }
 
 static __always_inline struct ov_unheard *draft_unheard(void)
