@@ -271,7 +271,7 @@ func TestFixtureAdoptsWhatIsHanded(t *testing.T) {
 		}
 		r.expect(t, between(in.request(100, 100), macOf(otherMAC), clusterMAC), ReasonForeign)
 		follower := in.with(100, 100, in.carry(rigSelf))
-		r.expect(t, between(follower, macOf(otherMAC), clusterMAC), r.mismatch(in.c))
+		r.expect(t, between(follower, macOf(otherMAC), clusterMAC), ReasonCookieMismatch)
 	})
 }
 
