@@ -37,8 +37,9 @@ func (f *Filter) SetLoads(service topology.ServiceID, nodes []Load) error {
 	return nil
 }
 
-// SetSourceHash installs the table of policy source-hash. Index:
-// scheduler.SourceBucket; len(table) is topology.SlotCount.
+// SetSourceHash installs the table of policy source-hash, or the homes of a policy that
+// inspects. Index: scheduler.SourceBucket of the client, or the low bits of a key's hash;
+// len(table) is topology.SlotCount.
 func (f *Filter) SetSourceHash(service topology.ServiceID, table []topology.NodeID) error {
 	var out onevipOvSourceHash
 	if len(table) != len(out.Node) {
@@ -53,7 +54,8 @@ func (f *Filter) SetSourceHash(service topology.ServiceID, table []topology.Node
 	return nil
 }
 
-// SetMembers tells where the nodes are: copies of SYNs go to their MAC.
+// SetMembers tells where the nodes are: copies of SYNs and what is handed over go to their
+// MAC, and from that alone comes what they hand over or tell.
 func (f *Filter) SetMembers(members map[topology.NodeID]topology.MAC) error {
 	for id := topology.NodeID(1); id <= topology.MaxNodeID; id++ {
 		var m onevipOvMember

@@ -109,4 +109,4 @@ func (f *Filter) noteInspection(services map[onevipOvServiceKey]onevipOvService)
 }
 
 // inspects is inspects() of src/service.h.
-func inspects(policy uint32) bool { return policy == 4 || policy == 5 }
+func inspects(policy uint32) bool { return policy == policyLocality || policy == policyBoundedHash }

@@ -194,19 +194,28 @@ func flag(b bool) uint32 {
 	return 0
 }
 
-// policyCode is enum policy of types.h.
+// enum policy of types.h.
+const (
+	policyLeastConnection uint32 = iota + 1
+	policyRoundRobin
+	policySourceHash
+	policyLocality
+	policyBoundedHash
+)
+
+// policyCode is how the maps have the policy.
 func policyCode(p topology.Policy) (uint32, error) {
 	switch p {
 	case topology.LeastConnection:
-		return 1, nil
+		return policyLeastConnection, nil
 	case topology.RoundRobin:
-		return 2, nil
+		return policyRoundRobin, nil
 	case topology.SourceHash:
-		return 3, nil
+		return policySourceHash, nil
 	case topology.Locality:
-		return 4, nil
+		return policyLocality, nil
 	case topology.BoundedHash:
-		return 5, nil
+		return policyBoundedHash, nil
 	}
 	return 0, fmt.Errorf("policy %q: not one that the filter knows", p)
 }

@@ -65,10 +65,11 @@ func (f *Filter) isDue(now time.Duration) bool {
 }
 
 // Unheard gives the frames to send again now: SYN/ACKs that named this node 1, 3
-// and 7 s ago and have led to no socket; or as its inspector Rules.Silent ago, and 1 and 2 s
-// before that, and nothing was asked for. It forgets those that are done. A node that
-// has stood down sends none. now is Now's; call it a few times a second, or more often: it looks at them only
-// when any may be due. From one goroutine.
+// and 7 s ago and have led to no socket; or that named it as inspector, to clients who have
+// been connected for Rules.Silent, or for 1 or 2 s longer, and asked for nothing. It forgets
+// those that are done. A node that has stood down sends none. now is Now's; call it a few
+// times a second, or more often: it looks at them only when any may be due. From one
+// goroutine.
 func (f *Filter) Unheard(now time.Duration) ([][]byte, error) {
 	if f.StoodDown() || !f.isDue(now) {
 		return nil, nil

@@ -149,6 +149,6 @@ int bench_pick(struct __sk_buff *skb)
 		return pick_owner(&order.svc, &flow);
 	rules = rules_of(&order.svc);
 	if (!order.has_key || !rules)
-		return pick_least(&order.svc);
+		return best_of(&order.svc);
 	return pick_by_locality(&order.svc, rules, order.hash);
 }

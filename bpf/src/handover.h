@@ -134,7 +134,7 @@ __noinline __u32 place_by_load(struct ov_config *cfg, struct segment *seg, __u32
 	if (!cfg || !seg || !find_service(cfg, &seg->flow, &svc))
 		return UNDECIDED;
 	count_fallback(svc.id, why);
-	return pick_least(&svc);
+	return best_of(&svc);
 }
 
 /* The owner that the first request asks for; UNDECIDED: no node may be picked. */

@@ -316,13 +316,6 @@ static __always_inline enum outcome choose_replica(struct search *s, struct ov_b
 	return shrink(s, b, stored) ? OUTCOME_SHRUNK : outcome;
 }
 
-/* Who gets a connection whose request does not name a node, though it should: by least
- * connection. UNDECIDED if no node may be picked. */
-static __always_inline __u32 pick_least(struct ov_service *svc)
-{
-	return best_of(svc);
-}
-
 /* Who gets the request whose key has this hash, and the account of it; UNDECIDED if no
  * node may be picked. */
 static __always_inline __u32 pick_by_locality(struct ov_service *svc, struct ov_rules *rules, __u64 hash)
