@@ -195,7 +195,11 @@ func (c *guardCore) onStray(now time.Time, flow bpf.Flow) []guardAction {
 	if d == nil {
 		return []guardAction{countStray{outcomeNoDuty}}
 	}
-	return c.suspect(now, []suspect{{flow: flow, epoch: d.epoch, inspected: c.inspected[flow.VIP], talks: true}})
+	twice := adoptedWithin
+	if c.inspected[flow.VIP] {
+		twice = handedWithin
+	}
+	return c.suspect(now, []suspect{{flow: flow, epoch: d.epoch, twice: twice, talks: true}})
 }
 
 func (c *guardCore) suspect(now time.Time, suspects []suspect) (out []guardAction) {

@@ -235,10 +235,7 @@ func TestAStray(t *testing.T) {
 	if len(questions) != 2 {
 		t.Fatalf("asked %v, want two nodes", questions)
 	}
-	var out []guardAction
-	for _, q := range questions {
-		out = append(out, r.step(nodeAnswered{bpf.Answer{Asked: q.Asked, Nonce: q.Nonce, Flow: q.Flow}})...)
-	}
+	_, out := r.rounds(r.sayNo(questions), adoptedWithin)
 	r.want("condemned", []attribute{{flowsOf([]bpf.Guarded{mine}), 3}}, of[attribute](out))
 	r.want("its record is looked for", []readRecords{{7, []topology.NodeID{3}}}, of[readRecords](r.pass(rereadAfter)))
 	r.want("probed", flowsOf([]bpf.Guarded{mine}), probedIn(r.step(recordsRead{7, []bpf.Guarded{mine}, nil})))

@@ -29,6 +29,10 @@ const (
 	// handedWithin is how long a connection may be on its way from its inspector to its
 	// owner, and nobody has it.
 	handedWithin = 300 * time.Millisecond
+	// adoptedWithin is how long a client's first segment may be on its way to its owner,
+	// and nobody has the connection: if it is lost, the client waits so long at first
+	// until it sends it again (RFC 6298, 2.1), and what it sent behind it is a stray.
+	adoptedWithin = time.Second
 	// heldFor is how long a connection is left to an inspector that is alive before all
 	// are asked once more: several times what a client waits until it sends its first
 	// segment again. If it sends nothing at all, it may be cut off: heldMost times.
@@ -41,10 +45,11 @@ type suspect struct {
 	flow   bpf.Flow
 	epoch  uint64      // of the failure that it is an orphan of, if it is one
 	record bpf.Guarded // zero: there was none
-	// inspected: it may be on its way to its owner, so that all must say no twice.
-	inspected bool
-	talks     bool // the client does, and the filter told so
-	held      int  // how often it was left to its inspector
+	// twice: it may be on its way to its owner, so that all must say no twice, so far
+	// apart, which is one of delays. 0: once is enough.
+	twice time.Duration
+	talks bool // the client does, and the filter told so
+	held  int  // how often it was left to its inspector
 }
 
 // outcome is how an inquiry ended, or why there was none.
@@ -75,19 +80,22 @@ type inquiries struct {
 	open    map[bpf.Flow]*inquiry
 	asked   []*inquiry // those open, and some that are not any more, by again
 	backlog []suspect
-	handed  []delayed              // that nobody had once, by again
-	left    []delayed              // to their inspectors, by again
-	waiting map[bpf.Flow]bool      // in backlog, handed or left
+	later   [len(delays)][]delayed // in the order of delays; each by due
+	waiting map[bpf.Flow]bool      // in backlog or later
 	owned   map[bpf.Flow]time.Time // until when another node has it
 	limit   *rate.Limiter
 	nonce   uint64 // of the newest inquiry
 	from    topology.MAC
 }
 
-// delayed is a suspect that is asked about once more.
+// delays are how long suspects wait that are asked about once more: nobody had them, or
+// they were left to their inspectors.
+var delays = [...]time.Duration{handedWithin, adoptedWithin, heldFor}
+
+// delayed is a suspect that waits so.
 type delayed struct {
 	suspect
-	again time.Time
+	due time.Time
 }
 
 // inquiry is under way. Who said no is not asked again.
@@ -122,7 +130,11 @@ func (q *inquiries) add(now time.Time, s suspect) (room bool) {
 }
 
 func (q *inquiries) hasRoom() bool {
-	return len(q.backlog)+len(q.handed)+len(q.left) < maxSuspects
+	n := len(q.backlog)
+	for _, queue := range q.later {
+		n += len(queue)
+	}
+	return n < maxSuspects
 }
 
 // hold has a suspect asked about once more, but not soon. It tells whether there was room.
@@ -134,15 +146,22 @@ func (q *inquiries) hold(now time.Time, s suspect) (room bool) {
 		return false
 	}
 	s.held++
-	q.left = append(q.left, delayed{s, now.Add(heldFor)})
-	q.waiting[s.flow] = true
+	q.delay(now, s, heldFor)
 	return true
+}
+
+// delay has a suspect wait, for one of delays.
+func (q *inquiries) delay(now time.Time, s suspect, d time.Duration) {
+	queue := &q.later[slices.Index(delays[:], d)]
+	*queue = append(*queue, delayed{s, now.Add(d)})
+	q.waiting[s.flow] = true
 }
 
 // awake lets those wait for their turn whose delay is over.
 func (q *inquiries) awake(now time.Time) {
-	for _, queue := range []*[]delayed{&q.handed, &q.left} {
-		for len(*queue) > 0 && !now.Before((*queue)[0].again) {
+	for i := range q.later {
+		queue := &q.later[i]
+		for len(*queue) > 0 && !now.Before((*queue)[0].due) {
 			q.backlog = append(q.backlog, (*queue)[0].suspect)
 			*queue = (*queue)[1:]
 		}
@@ -244,12 +263,12 @@ func (q *inquiries) drop(now time.Time, i *inquiry, gone func(askee) bool) *find
 // nobody ends an inquiry in which all said no. nil: there is to be another one.
 func (q *inquiries) nobody(now time.Time, i *inquiry) *finding {
 	v := q.end(now, i, outcomeCondemned, topology.Undecided)
-	if !i.inspected {
+	if i.twice == 0 {
 		return &v
 	}
-	i.inspected = false
-	q.handed = append(q.handed, delayed{i.suspect, now.Add(handedWithin)})
-	q.waiting[i.flow] = true
+	apart := i.twice
+	i.twice = 0
+	q.delay(now, i.suspect, apart)
 	return nil
 }
 
@@ -276,9 +295,9 @@ func (q *inquiries) next(now time.Time) time.Time {
 	if len(q.asked) > 0 {
 		at = q.asked[0].again
 	}
-	for _, queue := range [][]delayed{q.handed, q.left} {
+	for _, queue := range q.later {
 		if len(queue) > 0 {
-			at = earlier(at, queue[0].again)
+			at = earlier(at, queue[0].due)
 		}
 	}
 	return at

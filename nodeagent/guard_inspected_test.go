@@ -56,11 +56,20 @@ func TestOrphansThatWereInspected(t *testing.T) {
 }
 
 // A connection may be on its way when it is asked about: nobody has it, and in a moment
-// its owner does.
-func TestAStrayThatIsHandedOver(t *testing.T) {
+// its owner does. At layer 4 what follows the first segment may be here before that one is
+// sent again.
+func TestAStrayThatIsOnItsWay(t *testing.T) {
+	for policy, within := range map[topology.Policy]time.Duration{
+		topology.Locality: handedWithin, topology.LeastConnection: adoptedWithin,
+	} {
+		t.Run(string(policy), func(t *testing.T) { testOnItsWay(t, policy, within) })
+	}
+}
+
+func testOnItsWay(t *testing.T, policy topology.Policy, within time.Duration) {
 	r := newGuardRig(t)
 	v := fourNodes(r.now)
-	withPolicy(topology.Locality)(&v)
+	withPolicy(policy)(&v)
 	r.step(guardView{v})
 	r.step(recordsRead{7, nil, nil})
 	flow := r.mine(1, true)[0].Flow
@@ -70,7 +79,7 @@ func TestAStrayThatIsHandedOver(t *testing.T) {
 	if again := asked(r.step(strayNoticed{flow})); len(again) > 0 {
 		t.Errorf("asked about it twice at a time: %v", again)
 	}
-	if early := asked(r.pass(handedWithin - time.Millisecond)); len(early) > 0 {
+	if early := asked(r.pass(within - time.Millisecond)); len(early) > 0 {
 		t.Errorf("asked too early: %v", early)
 	}
 	questions := asked(r.pass(2 * pace))
@@ -213,7 +222,7 @@ func TestAStrayOfOneOfTwo(t *testing.T) {
 		if len(r.duties.owners(bpf.SlotOf(flow.Client, flow.VIP))) < 2 {
 			continue
 		}
-		out := r.sayNo(asked(r.step(strayNoticed{flow})))
+		_, out := r.rounds(r.step(strayNoticed{flow}), adoptedWithin+pace)
 		flows := []bpf.Flow{flow}
 		r.want("condemned", []attribute{{flows, 4}, {flows, 3}}, of[attribute](out))
 		r.want("counted", []countStray{{outcomeCondemned}}, of[countStray](out))
@@ -223,7 +232,7 @@ func TestAStrayOfOneOfTwo(t *testing.T) {
 
 func TestAHandedOneWithNobodyToAsk(t *testing.T) {
 	r := newInquiryRig(t)
-	r.q.add(r.now, suspect{flow: flowNumber(1), inspected: true})
+	r.q.add(r.now, suspect{flow: flowNumber(1), twice: handedWithin})
 	r.step()
 	r.wantEnded()
 	r.now = r.now.Add(handedWithin)

@@ -98,7 +98,7 @@ func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) 
 		case g.Owner == topology.Undecided && g.Closing: // if it talks, it is a stray
 		case isUndecided(g): // when it talks its inspector decides, or the filter in its place
 		case g.Owner == topology.Undecided:
-			unknown = append(unknown, suspect{flow: g.Flow, epoch: s.epoch, record: g, inspected: g.Inspector != topology.Undecided})
+			unknown = append(unknown, s.unknown(g))
 		case g.Owner == s.owner:
 			s.known[g.Flow], s.probed[g.Flow] = true, before[g.Flow]
 			s.enqueue(now, g)
@@ -108,6 +108,15 @@ func (s *sweep) begin(now time.Time, records []bpf.Guarded) (unknown []suspect) 
 	slices.SortStableFunc(s.queue, seenLast)
 	slices.SortStableFunc(s.closed, seenLast)
 	return unknown
+}
+
+// unknown is a connection whose owner the record does not say.
+func (s *sweep) unknown(g bpf.Guarded) suspect {
+	out := suspect{flow: g.Flow, epoch: s.epoch, record: g}
+	if g.Inspector != topology.Undecided {
+		out.twice = handedWithin
+	}
+	return out
 }
 
 // isUndecided tells of a connection that it is nobody's yet: its client has not asked for
