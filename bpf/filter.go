@@ -54,7 +54,8 @@ type Options struct {
 	// bytes each.
 	Guarded uint32
 	// Handovers is the most connections whose owner this node, having looked at their
-	// first request, remembers: 65536; 96 bytes each.
+	// first request, remembers: 262144; 96 bytes each. As many as it decides on while a
+	// client may still send its first segment again.
 	Handovers uint32
 }
 
@@ -183,7 +184,7 @@ func (o Options) bound(spec *ebpf.CollectionSpec) error {
 		"unheard":     orDefault(o.Unheard, 16384),
 		"notices":     orDefault(o.NoticeBytes, 262144),
 		"guarded":     orDefault(o.Guarded, 65536),
-		"handovers":   orDefault(o.Handovers, 65536),
+		"handovers":   orDefault(o.Handovers, 262144),
 	}
 	for name, size := range sizes {
 		m, ok := spec.Maps[name]

@@ -270,8 +270,8 @@ func TestFixtureAdoptsWhatIsHanded(t *testing.T) {
 			}
 		}
 		r.expect(t, between(in.request(100, 100), macOf(otherMAC), clusterMAC), ReasonForeign)
-		follower := in.with(100, 100, in.carry(rigSelf))
-		r.expect(t, between(follower, macOf(otherMAC), clusterMAC), ReasonCookieMismatch)
+		follower := in.with(100, 100, func(tcp *layers.TCP) { tcp.Urgent = 0x8000 | uint16(rigSelf)<<6 })
+		r.expect(t, between(follower, macOf(otherMAC), clusterMAC), r.mismatch(in.c))
 	})
 }
 

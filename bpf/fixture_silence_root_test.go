@@ -68,7 +68,10 @@ func TestFixtureSilentClientIsClosed(t *testing.T) {
 		r.expect(t, other.bare(), ReasonUndecided)
 		r.silence(t, in, 3*time.Second)
 		got := r.expect(t, other.bare(), ReasonSilentClosed)
-		expectFrame(t, in.answer(webPort, layers.TCP{RST: true, Seq: other.c.isn(in.key) + 1}), got.frame)
+		rst := in.answer(webPort, layers.TCP{RST: true, Seq: other.c.isn(in.key) + 1})
+		expectFrame(t, rst, got.frame)
+		expectFrame(t, rst, r.expect(t, other.request(0, 100), ReasonSilentClosed).frame) // was on its way
+		r.expect(t, other.request(100, 100), ReasonForeign)
 		if r.kept(t, in.family) != nil {
 			t.Error("a client that is gone will get its SYN/ACK again")
 		}

@@ -59,6 +59,7 @@ func TestFixtureGuardIsTold(t *testing.T) {
 		{"the secondary", rigSelf, rigThird, rigOther, rigThird},
 		{"the secondary, of our own", rigSelf, rigThird, rigSelf, rigThird},
 		{"the primary, of the secondary's", rigOther, rigThird, rigThird, rigOther},
+		{"the primary, of what the secondary inspects", rigThird, rigSelf, rigOther, rigThird},
 	} {
 		r.setRoles(t, tt.primary, tt.secondary)
 		r.setOwner(t, webService, tt.owner)
@@ -73,6 +74,20 @@ func TestFixtureGuardIsTold(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who gets the connection need not be told.
+func TestFixtureOwnerIsNotTold(t *testing.T) {
+	r := newInspecting(t)
+	r.setRoles(t, rigOther, rigSelf)
+	r.eachInspection(t, rigSelf, func(t *testing.T, in inspection) {
+		r.expect(t, in.request(0, 100), ReasonHandedOver)
+		if got := r.heard(t, func(frame []byte) bool { return frame[in.l4()+13]&2 != 0 }); got != nil {
+			t.Errorf("told:\n%x", got)
+		}
+		r.expectInspected(t, in.guardedOf(rigOther, 100))
+		r.forgetAll(t)
+	})
 }
 
 var thirdMAC = topology.MAC{0x02, 0, 0x5e, 0, 2, 11}

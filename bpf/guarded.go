@@ -144,7 +144,7 @@ func (f *Filter) Condemn(flows []Flow, owner topology.NodeID) error {
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("read the record of %s: %w", flow, err)
 		}
-		if g.namesOther(owner) {
+		if g.namesOther(owner) || g.isInspectors(owner) && f.actsFor(owner, flow) {
 			continue
 		}
 		if g.Owner != uint8(owner) {
@@ -166,6 +166,20 @@ func (g onevipOvGuarded) namesOther(owner topology.NodeID) bool {
 		return false
 	}
 	return g.Flags&guardNamed != 0 && g.Owner != uint8(topology.Undecided) && g.Owner != uint8(owner)
+}
+
+// isInspectors tells whether the connection was found to be its inspector's, and not this
+// node's: of several that have failed, whoever the client named counts.
+func (g onevipOvGuarded) isInspectors(owner topology.NodeID) bool {
+	return g.Flags&guardInspected != 0 && g.Owner == g.Inspector && g.Owner != uint8(owner)
+}
+
+// actsFor tells whether this node acts for another, which has failed then.
+func (f *Filter) actsFor(node topology.NodeID, flow Flow) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	slot := SlotOf(flow.Client, flow.VIP)
+	return f.failed.Acts[node][slot/8]>>(slot%8)&1 != 0
 }
 
 // Forget removes the records of these connections. It is no error if there are none.

@@ -122,21 +122,23 @@ static __always_inline bool is_known(struct ov_guarded *g, struct segment *seg)
 /*
  * The cookie names a failed node for which we act: adopt, unless that node may have
  * acted on the request already. What no record says is not known not to have been:
- * where the guard died too, a bare ACK may be a late copy. The record stays, with us as
- * the owner, until the socket comes to be: there may be no room for it yet.
+ * where the guard died too, a bare ACK may be a late copy, and an inspector may have given
+ * the connection to anybody. The record stays, with us as the owner, until the socket comes
+ * to be: there may be no room for it yet.
  */
 static __always_inline enum reason on_young(struct __sk_buff *skb, struct ov_config *cfg,
 					    struct segment *seg, struct ov_guarded *g, __u32 owner,
 					    __u32 flags, __u32 slot)
 {
-	bool known = is_known(g, seg);
+	bool known = is_known(g, seg), heir = is_heir(cfg, slot);
+	bool unsure = heir && flags & GUARD_INSPECTED;
 	struct ov_service *svc;
 
 	if (known && g->ack != seg->ack_seq)
 		return REASON_RESET_ORPHAN; /* it has heard more of the owner than its SYN/ACK */
-	if (known ? g->flags & GUARD_DATA : seg->payload || seg->fin || is_heir(cfg, slot)) {
+	if (unsure || (known ? g->flags & GUARD_DATA : seg->payload || seg->fin || heir)) {
 		svc = service_of(&seg->flow);
-		if (!svc || !svc->replay) {
+		if (unsure || !svc || !svc->replay) {
 			record(skb, seg, owner, GUARD_NAMED | GUARD_DATA | flags);
 			return REASON_RESET_YOUNG;
 		}
@@ -219,9 +221,9 @@ static __always_inline void note_inspector(struct __sk_buff *skb, struct segment
 
 /*
  * We act for the inspector. Before there was data it has decided nothing, and what it
- * has missed so is ours. After that, and where the guard died too, which may have seen
- * more, somebody may have the connection: the agent asks. Whom
- * the agent found, or condemned, is the record's owner, but not a named one.
+ * has missed so is ours. After that, or if we may not have seen it, somebody may have the
+ * connection: the agent asks. Whom the agent found, or condemned, is the record's owner, but
+ * not a named one; a failed one is none that was found.
  */
 static __always_inline enum reason on_uninspected(struct __sk_buff *skb, struct ov_config *cfg,
 						  struct segment *seg, struct ov_guarded *g,
@@ -229,7 +231,8 @@ static __always_inline enum reason on_uninspected(struct __sk_buff *skb, struct 
 {
 	bool known = is_known(g, seg), first = is_of_handshake(g, seg);
 
-	if (first && g->owner != UNDECIDED && !(g->flags & GUARD_NAMED)) {
+	if (first && g->owner != UNDECIDED && !(g->flags & GUARD_NAMED) &&
+	    !acts_for(cfg, g->owner, slot)) {
 		note(skb, seg, g);
 		return REASON_FOREIGN;
 	}
@@ -245,6 +248,13 @@ static __always_inline enum reason on_uninspected(struct __sk_buff *skb, struct 
 	return stray_of(seg);
 }
 
+/* Does the record's owner count although its inspector may live? Not if other nodes' silence
+ * named a third: the inspector, or who acts for it, says whose the connection is. */
+static __always_inline bool is_told_of(struct ov_guarded *g, __u32 inspector)
+{
+	return g->flags & GUARD_NAMED || g->owner == inspector;
+}
+
 /* The segment finishes a handshake that names its inspector. */
 static __always_inline enum reason on_inspector(struct __sk_buff *skb, struct ov_config *cfg,
 						struct segment *seg, struct ov_guarded *g,
@@ -255,7 +265,7 @@ static __always_inline enum reason on_inspector(struct __sk_buff *skb, struct ov
 	if (is_of_handshake(g, seg) && g->owner != UNDECIDED) {
 		if (g->owner == cfg->self)
 			return REASON_ADOPTED_YOUNG; /* there was no room for it yet */
-		if (acts_for(cfg, g->owner, slot))
+		if (is_told_of(g, inspector) && acts_for(cfg, g->owner, slot))
 			return on_young(skb, cfg, seg, g, g->owner, inspected_by(inspector), slot);
 	}
 	if (acts_for(cfg, inspector, slot))

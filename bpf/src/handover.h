@@ -21,6 +21,8 @@
  * socket then: it is sent after it. */
 #define FOLLOW_FOR (100 * NSEC_PER_MSEC)
 
+#define CLOSED 255 /* for an owner: nobody gets what was reset */
+
 /* Whose the handshake is; UNDECIDED: not decided yet. */
 static __always_inline __u32 decided(const struct segment *seg)
 {
@@ -182,37 +184,48 @@ static __always_inline bool put_rest(struct __sk_buff *skb, __u32 at, __be32 was
 
 #define FLAGS_SYN_ACK 0x12
 
-/*
- * Tells the guard who the owner is: by a copy of the segment with the flags of a SYN/ACK,
- * which nobody sends to a VIP, and the owner and us for a window. Not static: see
- * walk_options.
- */
-__noinline int tell_guard(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
-			  __u32 owner, bool again)
+/* By a copy of the segment with the flags of a SYN/ACK, which nobody sends to a VIP, and the
+ * owner and us for a window. */
+static __always_inline int tell(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
+				__u32 owner, struct ov_member *guard)
 {
 	union { __be32 word; struct { __u8 offset, flags, owner, inspector; }; } was, now;
 	struct addresses addresses;
-	struct ov_member *m;
-	__u32 guard, at;
+	__u32 at = seg->l4 + 12;
 
-	if (!cfg || !seg)
-		return 0;
-	guard = guard_of(&seg->flow, owner);
-	if (guard == cfg->self)
-		return note_owner(skb, cfg, seg, owner, guard);
-	m = find_member(guard);
-	at = seg->l4 + 12;
-	if (again || !m || bpf_skb_load_bytes(skb, 0, &addresses, sizeof(addresses)) ||
+	if (bpf_skb_load_bytes(skb, 0, &addresses, sizeof(addresses)) ||
 	    bpf_skb_load_bytes(skb, at, &was, sizeof(was)))
 		return 0;
 	now = was;
 	now.flags = FLAGS_SYN_ACK | (was.flags & FLAG_URG);
 	now.owner = owner;
 	now.inspector = cfg->self;
-	if (put_rest(skb, at, was.word, now.word) && address_to(skb, cfg, m))
+	if (put_rest(skb, at, was.word, now.word) && address_to(skb, cfg, guard))
 		bpf_clone_redirect(skb, skb->ifindex, 0);
 	put_rest(skb, at, now.word, was.word);
 	return bpf_skb_store_bytes(skb, 0, &addresses, sizeof(addresses), 0);
+}
+
+/*
+ * Tells the guard who the owner is. If we are the guard we know; but then, who guards what
+ * we inspect does not, and would take the connection for undecided when we fail. Not static:
+ * see walk_options.
+ */
+__noinline int tell_guard(struct __sk_buff *skb, struct ov_config *cfg, struct segment *seg,
+			  __u32 owner, bool again)
+{
+	struct ov_member *m;
+	__u32 guard;
+
+	if (!cfg || !seg)
+		return 0;
+	guard = guard_of(&seg->flow, owner);
+	if (guard == cfg->self) {
+		note_owner(skb, cfg, seg, owner, cfg->self);
+		guard = guard_of(&seg->flow, cfg->self);
+	}
+	m = guard != owner && !again ? find_member(guard) : NULL;
+	return m ? tell(skb, cfg, seg, owner, m) : 0;
 }
 
 /* The other side. Not static: see walk_options. */
@@ -255,16 +268,26 @@ static __always_inline int on_decided(struct __sk_buff *skb, struct ov_config *c
 	return hand(skb, cfg, owner, REASON_HANDED_OVER);
 }
 
+/* The client gets nobody, now and if its request is on its way already. */
+static __always_inline int close_silent(struct __sk_buff *skb, struct segment *seg)
+{
+	forget_unheard(&seg->flow);
+	return reply_rst(skb, seg, REASON_SILENT_CLOSED);
+}
+
 /* The verdict on a bare ACK of a handshake that is not decided; GO_ON: it decides. */
 static __always_inline int on_silent(struct __sk_buff *skb, struct ov_config *cfg,
 				     struct segment *seg)
 {
+	__u32 owner;
+
 	switch (silence(skb, cfg, seg)) {
 	case SILENCE_SHORT:
 		return drop(REASON_UNDECIDED);
 	case SILENCE_CLOSE:
-		forget_unheard(&seg->flow);
-		return reply_rst(skb, seg, REASON_SILENT_CLOSED);
+		owner = decide(seg, CLOSED);
+		if (owner == CLOSED || owner == UNDECIDED)
+			return close_silent(skb, seg);
 	}
 	return GO_ON;
 }
@@ -283,6 +306,8 @@ __noinline int on_first(struct __sk_buff *skb, struct ov_config *cfg, struct seg
 		return drop(REASON_NOT_READY);
 	asks = seg->payload || seg->fin;
 	owner = decided(seg);
+	if (owner == CLOSED)
+		return close_silent(skb, seg);
 	if (owner != UNDECIDED && acts_for(cfg, owner, slot_of(flow_hash(&seg->flow)))) {
 		g = bpf_map_lookup_elem(&guarded, &seg->flow);
 		if (!g || g->owner == UNDECIDED)
@@ -299,7 +324,7 @@ __noinline int on_first(struct __sk_buff *skb, struct ov_config *cfg, struct seg
 		if (owner != cfg->self && !find_member(owner))
 			return drop(REASON_NO_MEMBER); /* it stays undecided */
 		owner = decide(seg, owner);
-		if (owner == UNDECIDED)
+		if (owner == UNDECIDED || owner == CLOSED)
 			return drop(REASON_DECISION_LOST);
 	}
 	if (asks)
@@ -313,10 +338,11 @@ static __always_inline __u32 owner_of_follower(struct ov_config *cfg, const stru
 {
 	struct ov_handover *h = bpf_map_lookup_elem(&handovers, &seg->flow);
 	__u64 decision = h ? h->decision : 0;
+	__u32 owner = decision >> 32;
 
 	if (!h || h->first_ack != seg->ack_seq || seg->seq - (__u32)decision >= MAX_WINDOW)
 		return UNDECIDED;
-	return decision >> 32 == cfg->self ? UNDECIDED : decision >> 32;
+	return owner == cfg->self || owner == CLOSED ? UNDECIDED : owner;
 }
 
 /* A segment that names us and makes no socket here: it was to be dropped for `reason`. */

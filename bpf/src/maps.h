@@ -171,7 +171,7 @@ struct {
  * another owner. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 262144);
 	__type(key, struct ov_flow);
 	__type(value, struct ov_handover);
 } handovers SEC(".maps");

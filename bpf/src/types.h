@@ -123,7 +123,7 @@ struct ov_bucket {
 
 /* What an inspector has decided for a handshake that names it. */
 struct ov_handover {
-	__u64 decision;	 /* the client's ISN, the owner from bit 32 on; changed at once */
+	__u64 decision;	 /* the client's ISN, the owner from bit 32 on, 255: closed; changed at once */
 	__u32 first_ack; /* what the client acknowledges until the owner speaks */
 	__u32 superseded; /* 1: the tuple was seen in use again */
 };

@@ -35,8 +35,7 @@
  *   7  a fence drops what the failed node hands over
  *   8  a request that the guard saw may have been run
  *
- * The filter (bpf/src/handover.h, guard.h) does not keep 3 and 4 yet; and 1 only while
- * map `handovers` has room. With FAILURES=2 some four million states are searched.
+ * The filter (bpf/src/handover.h, guard.h) keeps 1 only while map `handovers` has room. With FAILURES=2 some four million states are searched.
  */
 #define N 4
 #define PRIMARY 0
@@ -156,7 +155,7 @@ inline take_over(n, x) {
 /* on_young: its owner x has failed, or nobody had it when its inspector did. */
 inline on_young(n, x) {
 	if
-	:: replay || broken == 8 || seen[n] == QUIET -> take_over(n, x)
+	:: n == GUARD(x) && (replay || broken == 8 || seen[n] == QUIET) -> take_over(n, x)
 	:: else -> finish()
 	fi
 }
@@ -164,8 +163,8 @@ inline on_young(n, x) {
 /* on_uninspected: n acts for the inspector, and nobody told it of an owner. */
 inline on_uninspected(n) {
 	if
-	:: owner[n] != NOBODY && !named[n] && !KNOWS(n, owner[n]) /* a living node has it */
-	:: owner[n] == NOBODY && seen[n] == QUIET -> take_over(n, inspector)
+	:: owner[n] != NOBODY && !named[n] && !ACTS(n, owner[n]) /* a living node has it */
+	:: n == GUARD(inspector) && owner[n] == NOBODY && seen[n] == QUIET -> take_over(n, inspector)
 	:: else ->
 		seen[n] = ASKED;
 		ask(n, inspector)
