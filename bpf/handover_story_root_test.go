@@ -310,14 +310,20 @@ func TestSilentClient(t *testing.T) {
 }
 
 // fail tells the guard of all slots, the second node, that another has failed.
-func (c *cluster) fail(failed *node) {
+func (c *cluster) fail(failed *node) { c.failAt(c.nodes[1], failed) }
+
+// failAt tells a node that it acts for these, and for no others.
+func (c *cluster) failAt(guard *node, failed ...*node) {
 	c.t.Helper()
 	acts := make([]bool, topology.SlotCount)
 	for i := range acts {
 		acts[i] = true
 	}
-	guard := c.nodes[1]
-	guard.check(guard.filter.SetFailed([]Failed{{ID: failed.id, Acts: acts}}))
+	all := []Failed{}
+	for _, n := range failed {
+		all = append(all, Failed{ID: n.id, Acts: acts})
+	}
+	guard.check(guard.filter.SetFailed(all))
 }
 
 func (c *cluster) nobodyFailed() { c.nodes[1].check(c.nodes[1].filter.SetFailed(nil)) }
