@@ -205,7 +205,7 @@ func TestFallbackNames(t *testing.T) {
 			seen[name] = true
 		}
 	}
-	if name := Fallback(fallbackCount).String(); name != "unknown" {
+	if name := fallbackCount.String(); name != "unknown" {
 		t.Errorf("a fallback that is none is called %q", name)
 	}
 }

@@ -81,14 +81,14 @@ func (k LocalityKey) Parse() (kind KeyKind, segments int, name string) {
 // parse is Parse, and what is wrong and what to write instead.
 func (k LocalityKey) parse() (kind KeyKind, segments int, name, what, fix string) {
 	word, rest, more := strings.Cut(string(k), ":")
-	switch {
-	case word == keyWords[KeyPathPrefix]:
+	switch word {
+	case keyWords[KeyPathPrefix]:
 		n, err := strconv.Atoi(rest)
 		if err != nil || n < 1 || n > MaxKeySegments || strconv.Itoa(n) != rest {
 			return 0, 0, "", fmt.Sprintf("%q has no number of segments", k), fmt.Sprintf("write path-prefix:N with 1 to %d for N", MaxKeySegments)
 		}
 		return KeyPathPrefix, n, "", "", ""
-	case word == keyWords[KeyHeader]:
+	case keyWords[KeyHeader]:
 		if !isHeaderName(rest) {
 			return 0, 0, "", fmt.Sprintf("%q names no header", k), fmt.Sprintf("write header:NAME, at most %d letters, digits and '-'", MaxHeaderName)
 		}

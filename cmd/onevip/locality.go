@@ -103,7 +103,7 @@ func inspecting(view state.View, name topology.ServiceName) ([]state.Service, er
 // it, as the nodes do.
 func keyOf(rules topology.LocalityKey, word string) (hash uint64, text string, err error) {
 	kind, segments, header := rules.Parse()
-	why := scheduler.Inspected
+	var why scheduler.Fallback
 	switch kind {
 	case topology.KeyHeader, topology.KeySNI:
 		hash, text, why = bareKey(kind, word)
