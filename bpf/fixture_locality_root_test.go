@@ -4,10 +4,12 @@ package bpf
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/gopacket/gopacket/layers"
 	"pgregory.net/rapid"
 
 	"github.com/onevip/onevip/scheduler"
@@ -191,8 +193,9 @@ func (s *story) handed(f family, isn uint32, path string) {
 	o.isn = isn
 	c := o.cookie(f, rigSelf, 100)
 	c.inspect = true
+	c.client = netip.AddrPortFrom(f.client, uint16(isn>>20)) // else it may be of the connection before
 	tcp := c.ack(testKeys(100).Current)
-	tcp.SrcPort, tcp.DstPort, tcp.Window = clientPort, webPort, 501
+	tcp.SrcPort, tcp.DstPort, tcp.Window = layers.TCPPort(c.client.Port()), webPort, 501
 	request := []byte("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n")
 	hash, _, why := scheduler.Key(topology.KeyPath, 0, "", request)
 	if why != scheduler.Inspected {
