@@ -4,11 +4,13 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 )
@@ -168,13 +170,15 @@ func (l *leadership) commit(ctx context.Context, ops []clientv3.Op) (int64, erro
 	return resp.Header.Revision, nil
 }
 
-// Resign gives the leadership up, and the lease with it.
+// Resign gives the leadership up, and the lease with it. Another candidate may have
+// revoked that a moment before, when the session had ended: then it is done.
 func (l *leadership) Resign(ctx context.Context) error {
 	defer l.lost()
 	l.session.Orphan()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if _, err := l.etcd.client.Revoke(ctx, l.session.Lease()); err != nil {
+	_, err := l.etcd.client.Revoke(ctx, l.session.Lease())
+	if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return l.etcd.failed(ctx, "resign", err)
 	}
 	return nil

@@ -29,6 +29,9 @@ func testSuccession(t *testing.T, w world) {
 		t.Fatal(err)
 	}
 	receive(t, first.Done(), "end of the first leadership")
+	if err := first.Resign(t.Context()); err != nil {
+		t.Errorf("give up what is gone: %v", err)
+	}
 	next := receive(t, second, "second leader")
 	if next.Term() <= first.Term() {
 		t.Errorf("term %d after %d: want it to grow", next.Term(), first.Term())
