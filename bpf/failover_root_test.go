@@ -102,6 +102,7 @@ func (f *failure) record(what string, fits func(Guarded) bool) (g Guarded) {
 
 // A client that speaks to a dead owner is reset, others' clients are not.
 func TestTalkingOrphansAreReset(t *testing.T) {
+	t.Parallel() // it waits for clients more than it works
 	failures(t, func(t *testing.T, f *failure, vip netip.Addr) {
 		orphan := f.connect(vip)
 		f.expectName(orphan, f.owner)
@@ -119,6 +120,7 @@ func TestTalkingOrphansAreReset(t *testing.T) {
 // A client that only listens: what the record says is enough to provoke the ACK
 // that is answered by the RST.
 func TestSilentOrphanIsResetAfterAProbe(t *testing.T) {
+	t.Parallel() // it waits for clients more than it works
 	failures(t, func(t *testing.T, f *failure, vip netip.Addr) {
 		orphan := f.connect(vip)
 		f.expectName(orphan, f.owner)
@@ -159,6 +161,7 @@ func (f *failure) probe(g Guarded) {
 // A handshake that a dead node was named in is finished by the guard; no matter
 // whether its ACK came before or after the failure was known.
 func TestYoungConnectionIsAdoptedByTheGuard(t *testing.T) {
+	t.Parallel() // it waits for clients more than it works
 	failures(t, func(t *testing.T, f *failure, vip netip.Addr) {
 		f.crash()
 		before := f.connect(vip)
@@ -177,6 +180,7 @@ func TestYoungConnectionIsAdoptedByTheGuard(t *testing.T) {
 
 // A request that the dead node may have got is not run again, unless it may be.
 func TestYoungConnectionWithARequest(t *testing.T) {
+	t.Parallel() // it waits for clients more than it works
 	for _, safe := range []bool{false, true} {
 		failures(t, func(t *testing.T, f *failure, vip netip.Addr) {
 			f.guard.check(f.guard.filter.SetServices([]Service{{

@@ -136,6 +136,7 @@ func (c *cluster) impair() {
 // Requests in random pieces, over a bad path, each on a connection of its own: byte-exact
 // answers, and one owner each.
 func TestInspectedRequestsOverABadPath(t *testing.T) {
+	t.Parallel() // it waits for clients more than it works
 	for _, timestamps := range []string{"1", "0"} {
 		t.Run("timestamps="+timestamps, func(t *testing.T) {
 			c := newInspectedCluster(t, timestamps, false)
@@ -186,6 +187,7 @@ func (c *cluster) oneRequest(random *rand.Rand) error {
 
 // Whole requests without trouble: all to the home of their key.
 func TestInspectedRequestsGoHome(t *testing.T) {
+	t.Parallel() // it waits for clients more than it works
 	for _, timestamps := range []string{"1", "0"} {
 		t.Run("timestamps="+timestamps, func(t *testing.T) {
 			c := newInspectedCluster(t, timestamps, false)
@@ -211,6 +213,7 @@ func TestInspectedRequestsGoHome(t *testing.T) {
 
 // Tuples in TIME_WAIT at their owners, which are other ones each time.
 func TestInspectedTupleInTimeWait(t *testing.T) {
+	t.Parallel() // it waits for clients more than it works
 	for _, timestamps := range []string{"1", "0"} {
 		t.Run("timestamps="+timestamps, func(t *testing.T) {
 			c := newInspectedCluster(t, timestamps, true)
@@ -277,6 +280,7 @@ func TestInspectedFullAcceptQueue(t *testing.T) {
 
 // A client that says nothing: its SYN/ACK comes once more, and its answer decides.
 func TestSilentClient(t *testing.T) {
+	t.Parallel() // it waits for clients more than it works
 	for _, closes := range []bool{false, true} {
 		t.Run(fmt.Sprintf("close=%t", closes), func(t *testing.T) {
 			inspectedVariants(t, func(t *testing.T, c *cluster, r *rawClient) {
