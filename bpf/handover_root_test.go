@@ -321,7 +321,8 @@ func TestSpoofedHandoverIsNotAdopted(t *testing.T) {
 
 // A tuple whose old connection is still alive, where it goes now or where it is decided.
 func TestInspectedTupleIsUsedAgain(t *testing.T) {
-	t.Parallel()                                                     // it waits for clients more than it works
+	t.Parallel() // it waits for clients more than it works
+
 	for _, nodes := range [][2]int{{2, 2}, {2, 1}, {0, 2}, {2, 0}} { // the first is the inspector
 		first, second := nodes[0], nodes[1]
 		t.Run(fmt.Sprintf("n%d then n%d", first+1, second+1), func(t *testing.T) {
