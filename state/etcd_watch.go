@@ -87,8 +87,12 @@ func (w *watcher) follow(ctx context.Context) error {
 
 	low, lowEnd, high, highEnd := w.etcd.ranges()
 	watching := clientv3.WithRequireLeader(ctx)
+	late := time.AfterFunc(requestTimeout, cancel) // Watch itself waits for an answer without end
 	below := w.etcd.client.Watch(watching, low, clientv3.WithRange(lowEnd), clientv3.WithRev(revision+1))
 	above := w.etcd.client.Watch(watching, high, clientv3.WithRange(highEnd), clientv3.WithRev(revision+1))
+	if !late.Stop() {
+		return fmt.Errorf("watch %s: %w: no answer within %s", w.etcd.prefix, ErrOutOfReach, requestTimeout)
+	}
 	probes := w.etcd.probe(ctx)
 	for {
 		select {
