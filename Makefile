@@ -37,7 +37,7 @@ vet: ## gofmt and go vet
 test-unit: ## The tests that need no root, in under a minute
 	go test -count=1 -short ./...
 
-test: build ## All tests, labs included (root, about ten minutes)
+test: build ## All tests, labs included (root, about fifteen minutes)
 	@tools/test.sh
 
 demo: deps build ## Bring up lab 01-quickstart, send requests, show who served them (root)
